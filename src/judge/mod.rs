@@ -1,0 +1,1 @@
+//! Judges a record by its expectations. Reads records only.

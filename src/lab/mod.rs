@@ -1,0 +1,1 @@
+//! What the machine allows, and the network that a trial runs in: namespaces, topology, sysctls, limits.

@@ -1,0 +1,17 @@
+//! linger reproduces, measures and gates TCP TIME_WAIT and ephemeral-port exhaustion.
+//!
+//! Data goes one way: [`scenario`] → [`lab`] → [`load`] (+ [`observe`]) → [`record`] → [`judge`] → [`report`].
+//! [`trial`] is the only place that wires them together; [`command`] holds one file a subcommand. Nothing imports
+//! downstream. Vocabulary: docs/vocabulary in the README.
+#![deny(unsafe_code)]
+#![warn(missing_debug_implementations, rust_2018_idioms, unreachable_pub)]
+
+pub mod judge;
+pub mod lab;
+pub mod load;
+pub mod model;
+pub mod observe;
+pub mod record;
+pub mod report;
+pub mod scenario;
+pub mod tcp;

@@ -1,0 +1,1 @@
+//! The prediction: what the kernel will do, before it is asked.

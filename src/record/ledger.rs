@@ -1,0 +1,1 @@
+//! Reconciles what linger counted with what the kernel counted.

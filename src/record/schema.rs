@@ -1,0 +1,358 @@
+//! The record's JSON: `linger.record/1`. Keys are stable: they are added, never renamed.
+//!
+//! Seconds are floats in keys that end in `_seconds` (and `t`), microseconds in `_us`, rates per second in
+//! `_per_second`. What was not measured is `null` or absent, never zero.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The `schema` key of every record.
+pub const SCHEMA: &str = "linger.record/1";
+
+/// What one trial measured.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Record {
+    /// Always `linger.record/1`.
+    pub schema: String,
+    pub linger: Linger,
+    /// When the trial began, RFC 3339, UTC.
+    pub started_at: String,
+    /// The resolved plan: every default filled in.
+    pub scenario: Value,
+    /// The matrix cell: dotted key → value.
+    pub cell: BTreeMap<String, Value>,
+    /// Counts from 1.
+    pub repeat: u32,
+    /// Whether the user ended the trial before its time; what was measured till then is kept.
+    #[serde(default)]
+    pub interrupted: bool,
+    pub environment: Environment,
+    /// Absent when the trial was unavailable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Prediction>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual: Option<Residual>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Offered>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Outcomes>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerSide>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latencies>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rates: Option<Rates>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_wait: Option<TimeWait>,
+    /// Time from a close to the next successful connection on the same four-tuple; with observe.tuples only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_reuse_seconds: Option<Distribution>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counters: Option<Counters>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slab: Option<Vec<SlabRow>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observation: Option<Observation>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<TimelinePoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Ledger>,
+    pub verdict: Verdict,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Linger {
+    pub version: String,
+}
+
+/// Where the trial ran.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Environment {
+    /// The kernel's release, as `uname -r`.
+    pub kernel: String,
+    /// The hardware's name, as `uname -m`.
+    pub machine: String,
+    pub cpus: u32,
+    /// How the lab was made, such as `pair, user namespace`.
+    pub lab: String,
+    /// Whether the kernel runs on a virtual machine; null when it could not be told.
+    pub virtual_machine: Option<bool>,
+    /// Timer ticks per second.
+    pub hz: Option<u32>,
+    /// Effective values, read back in each side's namespace.
+    pub sysctl: SideSysctls,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SideSysctls {
+    pub client: BTreeMap<String, String>,
+    pub server: BTreeMap<String, String>,
+}
+
+/// What the model says before the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Prediction {
+    /// Ports that connect() can choose from for one source and one destination.
+    pub usable_ports: u64,
+    /// Usable four-tuples over all sources and destinations; null where nothing keeps them taken (no limit).
+    pub capacity: Option<u64>,
+    /// How long one four-tuple stays taken by a connection: held open plus TIME_WAIT.
+    pub hold_seconds: f64,
+    /// New connections a second that can be kept up; null where ports do not limit it.
+    pub sustained_per_second: Option<f64>,
+    /// When the first attempt fails, in seconds since the load began; null where none does or the rate is not set.
+    pub first_failure_at: Option<f64>,
+    /// The ordinal of the first attempt that fails, from 1; null where none does.
+    pub first_failure_attempt: Option<u64>,
+    /// Why: the steps of the derivation, a sentence each.
+    pub because: Vec<String>,
+}
+
+/// What reality added to the prediction: measured less predicted; null where there was nothing to compare.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Residual {
+    pub capacity: Option<i64>,
+    pub first_failure_seconds: Option<f64>,
+    pub first_failure_attempt: Option<i64>,
+    pub sustained_per_second: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Offered {
+    /// Attempts that were due; null where only time bounds the load.
+    pub planned: Option<u64>,
+    pub attempted: u64,
+    /// Attempts that were due and could not be begun before the load's end.
+    pub not_offered: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Outcomes {
+    pub ok: u64,
+    /// Failed attempts in all.
+    pub failed_total: u64,
+    /// Attempts whose connect() succeeded.
+    pub connected: u64,
+    /// By kind, earliest first.
+    pub failed: Vec<Failed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Failed {
+    /// socket, bind, connect, send, recv or close.
+    pub phase: String,
+    /// The errno's symbol, or LINGER_TIMEOUT, UNEXPECTED_EOF, CANCELLED.
+    pub errno: String,
+    pub count: u64,
+    pub first_at_seconds: f64,
+    /// The ordinal of the first such attempt, from 1.
+    pub first_attempt: u64,
+}
+
+/// What the built-in server counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerSide {
+    pub accepted: u64,
+    /// Connections whose peer's FIN came before our close.
+    pub closed_by_peer: u64,
+    /// Connections that we closed first.
+    pub closed_first: u64,
+    /// Connections ended by the peer's RST.
+    pub reset_by_peer: u64,
+    /// accept() failures by errno.
+    pub accept_failed: BTreeMap<String, u64>,
+    /// Connections still open when the trial ended.
+    pub open_at_end: u64,
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Latencies {
+    /// connect(), from the call to the established connection, of those that succeeded.
+    pub connect: Option<Latency>,
+    /// The connect() call itself, whatever it gave: where the port search's time goes.
+    pub connect_call: Option<Latency>,
+    /// From connect() to the end of close().
+    pub session: Option<Latency>,
+    /// From the intended start to the established connection; absent with arrival `max`, which intends none.
+    pub from_intended_start: Option<Latency>,
+    /// connect() of those that failed.
+    pub connect_failed: Option<Latency>,
+    /// How late attempts were begun, against their intended start.
+    pub lag: Option<Latency>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Latency {
+    pub count: u64,
+    pub p50_us: f64,
+    pub p90_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub max_us: f64,
+    /// HdrHistogram V2 compressed, base64; its values are nanoseconds.
+    pub hdr: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Rates {
+    /// How long the load ran.
+    pub load_seconds: f64,
+    pub attempts_per_second: f64,
+    pub ok_per_second: f64,
+    pub client_cpu_seconds: f64,
+    pub server_cpu_seconds: f64,
+    /// CPU seconds by thread name.
+    pub threads: BTreeMap<String, f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TimeWait {
+    pub client: PeakEnd,
+    pub server: PeakEnd,
+    /// Observed lifetimes; with observe.tuples only.
+    pub lifetime_seconds: Option<Distribution>,
+    /// Sockets still there though their timer had reached 0.
+    pub overdue: Overdue,
+    /// sock_diag or /proc/net/tcp: what told states and timers.
+    pub source: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PeakEnd {
+    /// The most TIME_WAIT sockets at once.
+    pub peak: u64,
+    /// TIME_WAIT sockets when the load had ended.
+    pub end: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Overdue {
+    /// The most at once on the client.
+    pub client_peak: u64,
+    /// The most at once on the server.
+    pub server_peak: u64,
+}
+
+/// A distribution in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Distribution {
+    pub count: u64,
+    pub min: f64,
+    pub p50: f64,
+    pub p99: f64,
+    pub max: f64,
+    /// How far a single value may be above the truth: the longest gap between two looks.
+    pub resolution_seconds: f64,
+}
+
+/// Changes of /proc/net/snmp and /proc/net/netstat over the trial, by `Group.Name` without the group (`ActiveOpens`,
+/// `TW`). A counter that the kernel lacks is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Counters {
+    pub client: BTreeMap<String, i64>,
+    pub server: BTreeMap<String, i64>,
+}
+
+/// A slab cache of the whole machine, before the load and at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SlabRow {
+    pub cache: String,
+    pub object_bytes: u64,
+    pub active_before: u64,
+    pub active_after: u64,
+}
+
+/// What observing cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Observation {
+    pub cpu_seconds: f64,
+    /// CPU seconds of the observer over the time it observed: 0.02 is 2 % of a core.
+    pub share_of_core: f64,
+    pub sockstat_samples: u64,
+    pub socket_dumps: u64,
+    /// The longest time between two dumps, in seconds.
+    pub longest_gap_seconds: f64,
+    /// sock_diag or /proc/net/tcp.
+    pub source: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TimelinePoint {
+    /// The interval's beginning in seconds since the load began.
+    pub t: f64,
+    pub ok: u64,
+    /// Failures by `phase:ERRNO`.
+    #[serde(default)]
+    pub failed: BTreeMap<String, u64>,
+    pub time_wait_client: Option<u64>,
+    pub time_wait_server: Option<u64>,
+    /// The 99th percentile of connect() in the interval.
+    pub p99_us: Option<f64>,
+}
+
+/// The books: what we counted against what the kernel counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Ledger {
+    /// Whether every row that could be checked balances.
+    pub balanced: bool,
+    pub rows: Vec<LedgerRow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LedgerRow {
+    /// What is reconciled, such as `client opens`.
+    pub name: String,
+    /// What linger counted, and how it is summed.
+    pub ours: i64,
+    pub ours_is: String,
+    /// What the kernel counted; null when this kernel has no such counter.
+    pub kernel: Option<i64>,
+    pub kernel_is: String,
+    /// Differences up to this are explained by `note`.
+    pub tolerance: i64,
+    pub balanced: bool,
+    pub note: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Every expectation that applies holds.
+    Met,
+    /// One does not.
+    Unmet,
+    /// Something needed for the judgement was not measured, or the books do not balance.
+    Inconclusive,
+    /// The lab could not be made as asked.
+    Unavailable,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    pub status: Status,
+    /// Why, where it is not `met`: what was missing or forbidden, and what would mend it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    pub expectations: Vec<Judged>,
+}
+
+/// One expectation, judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Judged {
+    pub that: String,
+    /// File, line and key.
+    pub at: String,
+    /// `met`, `unmet`, `inconclusive`; absent when it does not apply here.
+    pub status: Option<Status>,
+    /// What was expected, evaluated: the right side of a comparison, such as `28232`.
+    pub expected: Option<String>,
+    /// What was found, evaluated: the left side, such as `28231`.
+    pub actual: Option<String>,
+    /// Why it was inconclusive, or does not apply.
+    pub note: Option<String>,
+}

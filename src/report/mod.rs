@@ -1,0 +1,1 @@
+//! Renders records for people and programs. Reads records only.

@@ -1,0 +1,176 @@
+//! What will run: every default filled in, every cell of the matrix and every repeat a trial of its own.
+//!
+//! A plan is serialised into each record, so that a record alone tells how to run it again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::spec::{Arrival, Family, Order, Protocol, Source, Topology};
+use crate::tcp::{CloseMode, Closer};
+
+/// A scenario's trials, in the order in which they run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub id: String,
+    pub claim: String,
+    pub sources: Vec<String>,
+    /// Why the scenario exists: the comment at the head of its file.
+    pub why: String,
+    /// Where it was read: a path, or `catalogue`.
+    pub origin: String,
+    pub trials: Vec<TrialPlan>,
+}
+
+/// One isolated run: one cell of the matrix, one repeat.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrialPlan {
+    pub id: String,
+    pub claim: String,
+    pub sources: Vec<String>,
+    /// Where the scenario was read: a path, or `catalogue`.
+    pub origin: String,
+    /// The matrix cell: key → value, empty without a matrix.
+    pub cell: BTreeMap<String, serde_json::Value>,
+    /// Counts from 1.
+    pub repeat: u32,
+    pub lab: LabPlan,
+    pub server: ServerPlan,
+    pub client: ClientPlan,
+    pub close: ClosePlan,
+    pub load: LoadPlan,
+    pub sysctl: SysctlPlan,
+    pub observe: ObservePlan,
+    pub expect: Vec<Expectation>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LabPlan {
+    pub topology: Topology,
+    pub family: Family,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServerPlan {
+    pub listen: bool,
+    pub addresses: u32,
+    /// Ports on each address.
+    pub ports: u32,
+    pub protocol: Protocol,
+    pub backlog: u32,
+    #[serde(with = "seconds")]
+    pub accept_delay: Duration,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClientPlan {
+    pub addresses: u32,
+    pub source: Source,
+    /// Low and high, both inclusive; with source `port-range` only.
+    pub port_range: Option<(u16, u16)>,
+    pub order: Order,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClosePlan {
+    pub closer: Closer,
+    pub mode: CloseMode,
+    /// SO_LINGER's time; with mode `lingering` only.
+    pub linger_seconds: Option<u32>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoadPlan {
+    pub arrival: Arrival,
+    /// Attempts per second; None with arrival `max`.
+    pub rate: Option<f64>,
+    /// The most connections open at once.
+    pub in_flight: u32,
+    /// At least one of `connections` and `duration` is there; the first reached ends the load.
+    pub connections: Option<u64>,
+    #[serde(with = "optional_seconds")]
+    pub duration: Option<Duration>,
+    pub requests_per_connection: u32,
+    pub request_bytes: u32,
+    pub response_bytes: u32,
+    #[serde(with = "seconds")]
+    pub hold: Duration,
+    #[serde(with = "seconds")]
+    pub connect_timeout: Duration,
+    #[serde(with = "seconds")]
+    pub io_timeout: Duration,
+    pub seed: u64,
+}
+
+impl LoadPlan {
+    /// Attempts that the load is to offer; None where only time bounds it (arrival `max`).
+    #[must_use]
+    pub fn planned(&self) -> Option<u64> {
+        let by_time = match (self.rate, self.duration) {
+            (Some(rate), Some(duration)) => Some((rate * duration.as_secs_f64()).round() as u64),
+            _ => None,
+        };
+        match (self.connections, by_time) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+/// Sysctls to set, by side: dotted name → value as written to /proc/sys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SysctlPlan {
+    pub client: BTreeMap<String, String>,
+    pub server: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ObservePlan {
+    /// Follow each four-tuple.
+    pub tuples: bool,
+    /// Observe this long after the load, or until no TIME_WAIT is left.
+    #[serde(with = "seconds")]
+    pub after: Duration,
+}
+
+/// One expectation, with where it was written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Expectation {
+    pub when: Option<String>,
+    /// A range of kernel versions in semver's notation.
+    pub kernel: Option<String>,
+    pub that: String,
+    /// File (or `catalogue:ID`), line and key, such as `scenarios/exhaustion.toml:31 expect[0].that`.
+    pub at: String,
+}
+
+/// A duration as seconds in a record.
+mod seconds {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(value.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// An optional duration as seconds in a record.
+mod optional_seconds {
+    use super::Duration;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(|v| v.as_secs_f64()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Option::<f64>::deserialize(deserializer)?
+            .map(|v| Duration::try_from_secs_f64(v).map_err(serde::de::Error::custom))
+            .transpose()
+    }
+}

@@ -1,0 +1,317 @@
+//! What a scenario file says: the serde types of the TOML format, from which its JSON Schema is generated.
+//!
+//! Doc comments here become the schema's descriptions. Nothing is resolved: an absent key stays absent.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::tcp::{CloseMode, Closer};
+
+/// A linger scenario: one question about TIME_WAIT or ephemeral ports, put to the running kernel.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// The scenario's name: lower-case words joined by hyphens.
+    #[schemars(regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
+    pub id: String,
+    /// The statement put to the test, one sentence.
+    #[schemars(length(min = 1))]
+    pub claim: String,
+    /// Where the claim comes from.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// How often each matrix cell is run, each time in a fresh lab (default 1).
+    #[schemars(range(min = 1, max = 1000))]
+    pub repeats: Option<u32>,
+    #[serde(default)]
+    pub lab: Lab,
+    #[serde(default)]
+    pub server: Server,
+    #[serde(default)]
+    pub client: Client,
+    pub close: Close,
+    pub load: Load,
+    /// Sysctls to set in the lab, by side; each is read back.
+    #[serde(default)]
+    pub sysctl: Sysctls,
+    #[serde(default)]
+    pub observe: Observe,
+    /// Any key of this file, dotted, with the values it takes: each combination is a cell, each cell a lab of its own.
+    #[serde(default)]
+    pub matrix: BTreeMap<String, Vec<serde_json::Value>>,
+    /// What must hold for the verdict `met`.
+    #[serde(default)]
+    pub expect: Vec<Expect>,
+}
+
+/// The network that is built for a trial and thrown away after it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lab {
+    /// Default `pair`.
+    pub topology: Option<Topology>,
+    /// Default `ipv4`.
+    pub family: Option<Family>,
+}
+
+/// How the namespaces are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topology {
+    /// Client and server in one network namespace, over its loopback interface.
+    Loopback,
+    /// Client and server in a network namespace each, joined by a veth pair.
+    Pair,
+    /// No namespace: the host's own loopback interface; sysctls are read and never set.
+    Host,
+}
+
+/// The addresses' family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+/// The built-in server.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Whether anyone listens on the server's ports (default true).
+    pub listen: Option<bool>,
+    /// Number of server addresses (default 1).
+    #[schemars(range(min = 1, max = 4096))]
+    pub addresses: Option<u32>,
+    /// Number of server ports on each address (default 1).
+    #[schemars(range(min = 1, max = 4096))]
+    pub ports: Option<u32>,
+    /// What the server speaks (default `none`).
+    pub protocol: Option<Protocol>,
+    /// listen()'s backlog, capped by net.core.somaxconn (default 4096).
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub backlog: Option<u32>,
+    /// How long the server waits before each accept() (default 0s).
+    pub accept_delay: Option<Span>,
+}
+
+/// What is spoken over a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// No byte is sent: connect and close.
+    None,
+    /// The client sends request_bytes, the server answers with response_bytes.
+    Echo,
+}
+
+/// The client's addresses and where its source ports come from.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Number of client addresses (default 1).
+    #[schemars(range(min = 1, max = 4096))]
+    pub addresses: Option<u32>,
+    /// Who chooses address and port of the source (default `ephemeral`).
+    pub source: Option<Source>,
+    /// The window `LOW HIGH` (both inclusive) for source `port-range`.
+    pub port_range: Option<String>,
+    /// The order in which pairs of source and destination are taken (default `round-robin`).
+    pub order: Option<Order>,
+}
+
+/// Who chooses the source address and port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// connect() chooses both.
+    Ephemeral,
+    /// bind(address, 0): bind() chooses the port, before the destination is known.
+    BindAddress,
+    /// IP_BIND_ADDRESS_NO_PORT and bind(address, 0): connect() chooses the port (Linux 4.2).
+    BindAddressNoPort,
+    /// IP_LOCAL_PORT_RANGE: connect() chooses within client.port_range (Linux 6.3).
+    PortRange,
+}
+
+/// The order in which pairs of source and destination are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    RoundRobin,
+    Random,
+}
+
+/// How connections end. Both keys are required: no tool should choose them silently.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Close {
+    /// Who closes first.
+    pub closer: Closer,
+    /// How the closer closes.
+    pub mode: CloseMode,
+    /// SO_LINGER's time in seconds for mode `lingering`.
+    #[schemars(range(min = 1, max = 3600))]
+    pub linger_seconds: Option<u32>,
+}
+
+/// The load that is offered.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// When attempts are due.
+    pub arrival: Arrival,
+    /// Attempts per second, for arrival `constant` and `poisson`.
+    #[schemars(range(min = 0.001, max = 10_000_000.0))]
+    pub rate: Option<f64>,
+    /// The most connections open at once, from socket() to close() (default 16).
+    #[schemars(range(min = 1, max = 4_000_000))]
+    pub in_flight: Option<u32>,
+    /// Attempts in all.
+    #[schemars(range(min = 1))]
+    pub connections: Option<u64>,
+    /// How long attempts are offered.
+    pub duration: Option<Span>,
+    /// Requests on each connection (default 0 with protocol `none`, else 1).
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub requests_per_connection: Option<u32>,
+    /// Bytes of a request (default 1).
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub request_bytes: Option<u32>,
+    /// Bytes of a response (default 1).
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub response_bytes: Option<u32>,
+    /// How long a connection is held open before it is closed (default 0s).
+    pub hold: Option<Span>,
+    /// Our limit on connect() (default 10s); the kernel's own gives ETIMEDOUT.
+    pub connect_timeout: Option<Span>,
+    /// Our limit on each send, receive and wait for the peer's close (default 10s).
+    pub io_timeout: Option<Span>,
+    /// Seed of arrival `poisson` and order `random` (default 1).
+    pub seed: Option<u64>,
+}
+
+/// When attempts are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrival {
+    /// As soon as fewer than in_flight are open (closed loop).
+    Max,
+    /// Every 1/rate seconds, whatever became of the ones before (open loop).
+    Constant,
+    /// At random with exponential gaps of mean 1/rate (open loop).
+    Poisson,
+}
+
+/// Sysctls by side. With topology `loopback` both sides are one namespace.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sysctls {
+    #[serde(default)]
+    pub client: BTreeMap<String, SysctlValue>,
+    #[serde(default)]
+    pub server: BTreeMap<String, SysctlValue>,
+}
+
+/// A sysctl's value: a number, or text such as "32768 60999".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SysctlValue {
+    Number(i64),
+    Text(String),
+}
+
+impl fmt::Display for SysctlValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+/// What is observed beyond counts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Observe {
+    /// Follow each four-tuple: TIME_WAIT lifetimes and the time until a port is used again. Costs one getsockname()
+    /// a connection (default false).
+    pub tuples: Option<bool>,
+    /// How long to go on observing after the load, or until no TIME_WAIT is left (default 0s).
+    pub after: Option<Span>,
+}
+
+/// One expectation on the record.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    /// CEL over the record: the expectation applies where this is true (default: always).
+    pub when: Option<String>,
+    /// Kernel versions it applies to, such as ">=4.1, <6.8" (default: all).
+    pub kernel: Option<String>,
+    /// CEL over the record: what must be true.
+    pub that: String,
+}
+
+/// A length of time such as "90s", "500ms" or "1m 30s".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl std::str::FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mend = || {
+            format!(
+                "`{text}` is not a length of time; write a number and a unit, such as \"90s\", \"500ms\" or \"1m 30s\""
+            )
+        };
+        let signed: jiff::SignedDuration = text.parse().map_err(|_| mend())?;
+        Duration::try_from(signed).map(Span).map_err(|_| mend())
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (nanos, whole) = (self.0.subsec_nanos(), self.0.as_secs());
+        if nanos == 0 {
+            write!(f, "{whole}s")
+        } else if nanos % 1_000_000 == 0 && whole == 0 {
+            write!(f, "{}ms", nanos / 1_000_000)
+        } else {
+            write!(f, "{}s", self.0.as_secs_f64())
+        }
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A length of time: a number and a unit, such as \"90s\", \"500ms\" or \"1m 30s\".",
+            "pattern": "^[0-9]+(\\.[0-9]+)?\\s*(ns|us|µs|ms|s|m|h)(\\s*[0-9]+(\\.[0-9]+)?\\s*(ns|us|µs|ms|s|m|h))*$"
+        })
+    }
+}
