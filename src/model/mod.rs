@@ -1,1 +1,130 @@
 //! The prediction: what the kernel will do, before it is asked.
+//!
+//! Pure: from a plan and the facts of a lab (kernel version, HZ, effective sysctls, ports already bound) to
+//! [`Prediction`]. It rests on docs/model.md; what it gets wrong shows as the record's residual.
+#![forbid(unsafe_code)]
+
+pub mod hold;
+pub mod kernel;
+pub mod ports;
+pub mod residual;
+
+use std::collections::BTreeMap;
+
+use crate::record::schema::Prediction;
+use crate::scenario::plan::TrialPlan;
+use crate::scenario::spec::Source;
+use hold::Hold;
+use kernel::KernelVersion;
+
+/// What must be known of a lab to predict.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub kernel: KernelVersion,
+    /// Timer ticks per second.
+    pub hz: Option<u32>,
+    /// Effective sysctls of the client's and the server's namespace.
+    pub client: BTreeMap<String, String>,
+    pub server: BTreeMap<String, String>,
+    /// Ports that explicitly bound or listening sockets of the client's namespace hold.
+    pub bound: Vec<u16>,
+    /// Whether each pair of source and destination has an end in 127/8 or is ::1, which tcp_tw_reuse=2 asks for.
+    pub loopback: bool,
+}
+
+/// A sysctl as a number, if the kernel has it.
+pub(crate) fn number(sysctls: &BTreeMap<String, String>, name: &str) -> Option<i64> {
+    sysctls.get(name)?.trim().parse().ok()
+}
+
+/// Predicts a trial.
+#[must_use]
+pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
+    let mut because = Vec::new();
+    let usable_ports = ports::usable(plan, facts, &mut because);
+    let tuples = four_tuples(plan, usable_ports, &mut because);
+    let hold = hold::hold(plan, facts, tuples, &mut because);
+    let open_at_once = u64::from(plan.load.in_flight);
+
+    let limited = hold.after_close.is_some() || open_at_once > tuples;
+    if !limited {
+        because.push(format!(
+            "a port is free again as soon as its connection is closed, and at most {open_at_once} are open at once: \
+             ports do not limit this load"
+        ));
+    }
+    let nominal = plan.load.hold.as_secs_f64() + hold.after_close.unwrap_or_default().nominal;
+    let mut prediction = Prediction {
+        usable_ports,
+        capacity: limited.then_some(tuples),
+        hold_seconds: nominal,
+        sustained_per_second: (limited && nominal > 0.0).then(|| tuples as f64 / nominal),
+        first_failure_at: None,
+        first_failure_attempt: None,
+        because,
+    };
+    if limited {
+        first_failure(plan, tuples, hold, &mut prediction);
+    }
+    prediction
+}
+
+/// Four-tuples over all sources and destinations.
+fn four_tuples(plan: &TrialPlan, usable_ports: u64, because: &mut Vec<String>) -> u64 {
+    let sources = u64::from(plan.client.addresses);
+    let destinations = u64::from(plan.server.addresses) * u64::from(plan.server.ports);
+    if plan.client.source == Source::BindAddress {
+        because.push(format!(
+            "bind(address, 0) takes one pool of ports per source address, whatever the destination: \
+             {usable_ports} ports × {sources} source addresses"
+        ));
+        usable_ports * sources
+    } else {
+        because.push(format!(
+            "{usable_ports} ports × {sources} source addresses × {destinations} destinations"
+        ));
+        usable_ports * sources * destinations
+    }
+}
+
+/// Fills in when the first attempt fails, if one does before the load is over.
+fn first_failure(plan: &TrialPlan, tuples: u64, hold: Hold, prediction: &mut Prediction) {
+    let attempt = tuples + 1;
+    if plan.load.planned().is_some_and(|planned| planned < attempt) {
+        prediction
+            .because
+            .push(format!("the load ends before attempt {attempt}"));
+        return;
+    }
+    let open = plan.load.hold.as_secs_f64();
+    let Some(rate) = plan.load.rate else {
+        prediction.because.push(format!(
+            "at the highest rate every four-tuple is taken before the first comes back: attempt {attempt} fails"
+        ));
+        prediction.first_failure_attempt = Some(attempt);
+        return;
+    };
+    let after_close = hold.after_close.unwrap_or_default();
+    let (shortest, longest) = (open + after_close.shortest, open + after_close.longest);
+    if rate * shortest > tuples as f64 {
+        let at = tuples as f64 / rate;
+        prediction.because.push(format!(
+            "{rate}/s × {shortest:.3} s is more than {tuples}: all are taken after {tuples} / {rate} = {at:.3} s"
+        ));
+        prediction.first_failure_attempt = Some(attempt);
+        prediction.first_failure_at = Some(at);
+    } else if rate * longest > tuples as f64 {
+        prediction.because.push(format!(
+            "{rate}/s × {shortest:.3} to {longest:.3} s straddles {tuples}: it fails {:.3} s after the beginning or, by the \
+             timer's phase, later",
+            tuples as f64 / rate
+        ));
+    } else {
+        prediction
+            .because
+            .push(format!("{rate}/s × {longest:.3} s is at most {tuples}: it never fails"));
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -270,8 +270,7 @@ impl std::str::FromStr for Span {
                 "`{text}` is not a length of time; write a number and a unit, such as \"90s\", \"500ms\" or \"1m 30s\""
             )
         };
-        let signed: jiff::SignedDuration = text.parse().map_err(|_| mend())?;
-        Duration::try_from(signed).map(Span).map_err(|_| mend())
+        humantime::parse_duration(text).map(Span).map_err(|_| mend())
     }
 }
 

@@ -1,0 +1,159 @@
+//! Hold time: how long a closed connection keeps its four-tuple from the client's next connect().
+
+use super::{Facts, number};
+use crate::scenario::plan::TrialPlan;
+use crate::scenario::spec::Source;
+use crate::tcp::{CloseMode, Closer};
+
+/// TCP_TIMEWAIT_LEN, compiled into every Linux kernel: 60 s.
+const TIME_WAIT: f64 = 60.0;
+
+/// What follows the close.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Hold {
+    /// How long the four-tuple stays taken after close(); None when it is free at once.
+    pub(super) after_close: Option<Time>,
+}
+
+/// A time that the kernel's timers smear, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Time {
+    pub(super) shortest: f64,
+    pub(super) nominal: f64,
+    pub(super) longest: f64,
+}
+
+impl Time {
+    fn between(shortest: f64, longest: f64) -> Self {
+        Self {
+            shortest,
+            nominal: f64::midpoint(shortest, longest),
+            longest,
+        }
+    }
+}
+
+/// Derives the hold time of a plan whose load has `tuples` four-tuples.
+pub(super) fn hold(plan: &TrialPlan, facts: &Facts, tuples: u64, because: &mut Vec<String>) -> Hold {
+    let after_close = after_close(plan, facts, tuples, because);
+    Hold { after_close }
+}
+
+fn after_close(plan: &TrialPlan, facts: &Facts, tuples: u64, because: &mut Vec<String>) -> Option<Time> {
+    if !plan.server.listen {
+        because.push("nobody listens: no connection is made, nothing stays taken".into());
+        return None;
+    }
+    if plan.close.mode == CloseMode::Abortive {
+        because.push("an abortive close sends RST: TIME_WAIT on neither side".into());
+        return None;
+    }
+    if plan.close.closer == Closer::Server {
+        because.push("the server closes first and holds TIME_WAIT; the client's port is free at its close()".into());
+        return None;
+    }
+    let buckets = number(&facts.client, "net.ipv4.tcp_max_tw_buckets");
+    if let Some(limit) = buckets.filter(|limit| u64::try_from(*limit).is_ok_and(|limit| limit < tuples)) {
+        because.push(format!(
+            "tcp_max_tw_buckets = {limit} is below {tuples}: past it, TIME_WAIT is dropped at once and frees its port"
+        ));
+        return None;
+    }
+    let whole = whole_life(plan, facts, because);
+    match reuse_delay(plan, facts, because) {
+        Some(delay) => Some(delay),
+        None => Some(whole),
+    }
+}
+
+/// TIME_WAIT's whole life by kernel (docs/model.md, «When TIME_WAIT ends»).
+fn whole_life(plan: &TrialPlan, facts: &Facts, because: &mut Vec<String>) -> Time {
+    if facts.kernel < super::KernelVersion::new(4, 1) {
+        // One wheel of 8 slots × 7.5 s with a quota of 100 a tick: past 13.5 a second a slot costs two ticks.
+        return if plan.load.rate.is_some_and(|rate| rate <= 13.5) || plan.load.planned().is_some_and(|n| n <= 100) {
+            because.push("before 4.1 a slot of the TIME_WAIT wheel ends 52.5 to 60 s after it was filled".into());
+            Time::between(52.5, TIME_WAIT)
+        } else {
+            because.push("before 4.1, above ~13.5 TIME_WAIT/s sustained, the wheel lags: 97.5 to 112.5 s".into());
+            Time::between(97.5, 112.5)
+        };
+    }
+    if !facts.kernel.at_least(4, 8) {
+        because.push("from 4.1 to 4.7 TIME_WAIT lasts 60.0 s".into());
+        return Time::between(TIME_WAIT, TIME_WAIT);
+    }
+    let Some(hz) = facts.hz.filter(|hz| *hz > 0) else {
+        because.push("TIME_WAIT lasts 60 s and up to one granule of the timer wheel (HZ unknown)".into());
+        return Time::between(TIME_WAIT, TIME_WAIT);
+    };
+    let granule = wheel_granule(TIME_WAIT, hz);
+    because.push(format!(
+        "TIME_WAIT lasts 60 s and up to one granule of the timer wheel ({granule:.3} s at HZ={hz})"
+    ));
+    Time::between(TIME_WAIT, TIME_WAIT + granule)
+}
+
+/// The granularity, in seconds, of the level of the non-cascading timer wheel (kernel/time/timer.c, 4.8 and later)
+/// that holds a timer `seconds` away: level n spans 8 times the granules of level n−1 and begins at 63 × 8^(n−1).
+fn wheel_granule(seconds: f64, hz: u32) -> f64 {
+    let ticks = seconds * f64::from(hz);
+    let mut granule = 1.0;
+    while ticks >= 63.0 * granule {
+        granule *= 8.0;
+    }
+    granule / f64::from(hz)
+}
+
+/// The delay after which connect() may take a TIME_WAIT port, if tcp_tw_reuse allows it here.
+fn reuse_delay(plan: &TrialPlan, facts: &Facts, because: &mut Vec<String>) -> Option<Time> {
+    let value = number(&facts.client, "net.ipv4.tcp_tw_reuse").unwrap_or(0);
+    let loopback_only = value == 2 && facts.kernel.at_least(4, 19);
+    let timestamps = |side| number(side, "net.ipv4.tcp_timestamps").unwrap_or(1) != 0;
+    if value == 0 {
+        because.push("tcp_tw_reuse = 0: a port in TIME_WAIT stays taken to its end".into());
+        return None;
+    }
+    if loopback_only && !facts.loopback {
+        because.push("tcp_tw_reuse = 2 is for loopback addresses only: no reuse here".into());
+        return None;
+    }
+    if !timestamps(&facts.client) || !timestamps(&facts.server) {
+        because.push("tcp_tw_reuse needs TCP timestamps at both ends: no reuse here".into());
+        return None;
+    }
+    if plan.client.source == Source::BindAddress {
+        because.push("bind(address, 0) never takes a port in TIME_WAIT, whatever tcp_tw_reuse says".into());
+        return None;
+    }
+    let delay = if facts.kernel.at_least(6, 14) {
+        let millis = number(&facts.client, "net.ipv4.tcp_tw_reuse_delay").unwrap_or(1000);
+        let shortest = millis as f64 / 1000.0;
+        Time {
+            shortest,
+            nominal: shortest,
+            longest: shortest + 0.002,
+        }
+    } else if facts.kernel.at_least(4, 20) {
+        Time::between(0.0, 1.0)
+    } else {
+        Time::between(1.0, 2.0)
+    };
+    because.push(format!(
+        "tcp_tw_reuse = {value} and timestamps at both ends: connect() takes a TIME_WAIT port after {:.3} to {:.3} s",
+        delay.shortest, delay.longest
+    ));
+    Some(delay)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wheel_granule;
+
+    #[test]
+    fn sixty_seconds_fall_into_the_wheel_levels_of_the_kernels_comment_table() {
+        // kernel/time/timer.c: HZ=250 level 3 has 2048 ms, HZ=1000 level 4 has 4096 ms, HZ=100 level 3 has 5120 ms.
+        for (hz, granule) in [(250, 2.048), (1000, 4.096), (100, 5.12), (300, 512.0 / 300.0)] {
+            assert!((wheel_granule(60.0, hz) - granule).abs() < 1e-9, "HZ={hz}");
+        }
+    }
+}
