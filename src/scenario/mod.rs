@@ -1,9 +1,31 @@
 //! A scenario is a question in TOML; a plan is what will run to answer it.
 //!
-//! `spec` is what a file says (parsed), `validate` names everything wrong with it at once, `plan` is what will run
-//! (resolved: every default filled in, one trial a matrix cell and repeat), `catalogue` holds the scenarios shipped.
+//! `spec` is what a file says (parsed) and the source of its JSON Schema; `tree` keeps each value's place;
+//! `structure` and `meaning` name everything wrong with it at once; `matrix` spans the cells; `plan` is what will run
+//! (`resolve`d: every default filled in, one trial a matrix cell and repeat); `catalogue` holds the scenarios shipped.
 //! Knows nothing of labs, sockets or records.
 #![forbid(unsafe_code)]
 
+pub mod catalogue;
+mod expectations;
+mod key;
+mod matrix;
+mod meaning;
 pub mod plan;
+mod port_range;
+mod problem;
+#[cfg(test)]
+mod property_tests;
+mod read;
+mod resolve;
+mod shape;
 pub mod spec;
+mod structure;
+mod sysctl_rules;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use problem::{Origin, Problem, Problems};
+pub use read::{from_text, load};
+pub use shape::schema;

@@ -23,6 +23,15 @@ pub struct Plan {
     pub trials: Vec<TrialPlan>,
 }
 
+impl Plan {
+    /// About how long all trials take.
+    #[must_use]
+    pub fn expected_duration(&self) -> Duration {
+        let durations = self.trials.iter().map(TrialPlan::expected_duration);
+        durations.fold(Duration::ZERO, Duration::saturating_add)
+    }
+}
+
 /// One isolated run: one cell of the matrix, one repeat.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TrialPlan {
@@ -43,6 +52,14 @@ pub struct TrialPlan {
     pub sysctl: SysctlPlan,
     pub observe: ObservePlan,
     pub expect: Vec<Expectation>,
+}
+
+impl TrialPlan {
+    /// About how long the trial takes: the load by its rate, and what is observed after it.
+    #[must_use]
+    pub fn expected_duration(&self) -> Duration {
+        self.load.expected_duration().saturating_add(self.observe.after)
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -104,6 +121,22 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
+    /// About how long the load takes.
+    fn expected_duration(&self) -> Duration {
+        // Arrival `max`: a search for a port in a range that is mostly taken costs milliseconds, in an empty one
+        // microseconds; a millisecond a connection is about right for a default range that is filled.
+        const LEAST: Duration = Duration::from_secs(2);
+        let by_count = self.connections.map(|count| match self.rate {
+            Some(rate) => Duration::try_from_secs_f64(count as f64 / rate).unwrap_or(Duration::MAX),
+            None => Duration::from_millis(count).max(LEAST),
+        });
+        let load = match (by_count, self.duration) {
+            (Some(a), Some(b)) => a.min(b),
+            (a, b) => a.or(b).unwrap_or(LEAST),
+        };
+        load.saturating_add(self.hold)
+    }
+
     /// Attempts that the load is to offer; None where only time bounds it (arrival `max`).
     #[must_use]
     pub fn planned(&self) -> Option<u64> {

@@ -11,12 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::tcp::{CloseMode, Closer};
 
+/// What a scenario's name looks like.
+pub(super) const ID_PATTERN: &str = "^[a-z0-9]+(-[a-z0-9]+)*$";
+
+/// What a length of time looks like.
+pub(super) const SPAN_PATTERN: &str =
+    r"^[0-9]+(\.[0-9]+)?\s*(ns|us|µs|ms|s|m|h)(\s*[0-9]+(\.[0-9]+)?\s*(ns|us|µs|ms|s|m|h))*$";
+
+/// The longest length of time: a week, so that no deadline can overflow a clock.
+const LONGEST_SPAN: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// A linger scenario: one question about TIME_WAIT or ephemeral ports, put to the running kernel.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// The scenario's name: lower-case words joined by hyphens.
-    #[schemars(regex(pattern = r"^[a-z0-9]+(-[a-z0-9]+)*$"))]
+    #[schemars(regex(pattern = ID_PATTERN))]
     pub id: String,
     /// The statement put to the test, one sentence.
     #[schemars(length(min = 1))]
@@ -41,6 +51,7 @@ pub struct Scenario {
     #[serde(default)]
     pub observe: Observe,
     /// Any key of this file, dotted, with the values it takes: each combination is a cell, each cell a lab of its own.
+    /// Keys joined by a comma move together: "A, B" = [[a1, b1], [a2, b2]].
     #[serde(default)]
     pub matrix: BTreeMap<String, Vec<serde_json::Value>>,
     /// What must hold for the verdict `met`.
@@ -207,10 +218,13 @@ pub enum Arrival {
     Poisson,
 }
 
-/// Sysctls by side. With topology `loopback` both sides are one namespace.
+/// Sysctls by side, all below `net.`. With topology `loopback` both sides are one namespace.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sysctls {
+    /// Set on the client and on the server alike.
+    #[serde(default)]
+    pub both: BTreeMap<String, SysctlValue>,
     #[serde(default)]
     pub client: BTreeMap<String, SysctlValue>,
     #[serde(default)]
@@ -270,7 +284,11 @@ impl std::str::FromStr for Span {
                 "`{text}` is not a length of time; write a number and a unit, such as \"90s\", \"500ms\" or \"1m 30s\""
             )
         };
-        humantime::parse_duration(text).map(Span).map_err(|_| mend())
+        let span = humantime::parse_duration(text).map_err(|_| mend())?;
+        if span > LONGEST_SPAN {
+            return Err(format!("`{text}` is too long; at most 168h (a week) is allowed"));
+        }
+        Ok(Self(span))
     }
 }
 
@@ -310,7 +328,7 @@ impl JsonSchema for Span {
         schemars::json_schema!({
             "type": "string",
             "description": "A length of time: a number and a unit, such as \"90s\", \"500ms\" or \"1m 30s\".",
-            "pattern": "^[0-9]+(\\.[0-9]+)?\\s*(ns|us|µs|ms|s|m|h)(\\s*[0-9]+(\\.[0-9]+)?\\s*(ns|us|µs|ms|s|m|h))*$"
+            "pattern": SPAN_PATTERN
         })
     }
 }

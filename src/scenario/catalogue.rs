@@ -1,0 +1,178 @@
+//! The scenarios that linger ships: `scenarios/ID.toml`, embedded in the binary.
+
+use include_dir::{Dir, include_dir};
+
+use super::plan::Plan;
+use super::problem::Problems;
+use super::read;
+
+static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/scenarios");
+
+/// Every scenario's id, sorted.
+#[must_use]
+pub fn ids() -> Vec<&'static str> {
+    let mut ids: Vec<&str> = FILES
+        .files()
+        .filter(|file| file.path().extension().is_some_and(|extension| extension == "toml"))
+        .filter_map(|file| file.path().file_stem()?.to_str())
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// A scenario's file; None where there is no such id.
+#[must_use]
+pub fn text(id: &str) -> Option<&'static str> {
+    FILES.get_file(format!("{id}.toml"))?.contents_utf8()
+}
+
+/// How a scenario's file is named in problems and expectations.
+#[must_use]
+pub fn file(id: &str) -> String {
+    format!("scenarios/{id}.toml")
+}
+
+/// Every scenario's plan, sorted by id.
+///
+/// # Errors
+/// A scenario that is wrong, which the tests keep from being shipped.
+pub fn all() -> Result<Vec<Plan>, Problems> {
+    let ids: Vec<String> = ids().into_iter().map(str::to_owned).collect();
+    read::load(&ids, &[], None, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::scenario::plan::TrialPlan;
+
+    /// A CEL truth value over a record that holds every key that expectations name.
+    fn evaluate(expression: &str, trial: &TrialPlan) -> bool {
+        let side = json!({"peak": 0, "end": 0});
+        let distribution = json!({"count": 1, "min": 60.0, "p50": 60.0, "p99": 61.0, "max": 62.0});
+        let counters = json!({"TCPAbortOnData": 0, "TWRecycled": 0});
+        let record = json!({
+            "cell": trial.cell,
+            "scenario": trial,
+            "environment": {"hz": 250},
+            "prediction": {"usable_ports": 100, "capacity": 100},
+            "offered": {"attempted": 200},
+            "outcomes": {"ok": 100, "failed_total": 100, "failed": [
+                {"phase": "connect", "errno": "EADDRNOTAVAIL", "count": 100, "first_attempt": 101}
+            ]},
+            "rates": {"load_seconds": 1.0},
+            "time_wait": {"client": side, "server": side, "lifetime_seconds": distribution},
+            "port_reuse_seconds": distribution,
+            "counters": {"client": counters, "server": counters},
+        });
+        let mut context = cel::Context::default();
+        for (name, value) in record.as_object().unwrap() {
+            context.add_variable_from_value(name, cel_value(value));
+        }
+        let program = cel::Program::compile(expression).unwrap();
+        match program.execute(&context) {
+            Ok(cel::Value::Bool(truth)) => truth,
+            other => panic!("{}: {expression}: {other:?}", trial.id),
+        }
+    }
+
+    /// As the judge has them: whole numbers are CEL's ints, signed or not.
+    fn cel_value(json: &Json) -> cel::Value {
+        match json {
+            Json::Null => cel::Value::Null,
+            Json::Bool(truth) => (*truth).into(),
+            Json::Number(number) => match number.as_i64() {
+                Some(integer) => integer.into(),
+                None => number.as_f64().unwrap().into(),
+            },
+            Json::String(text) => text.as_str().into(),
+            Json::Array(items) => items.iter().map(cel_value).collect::<Vec<_>>().into(),
+            Json::Object(map) => {
+                let entries = map.iter().map(|(key, value)| (key.clone(), cel_value(value)));
+                entries.collect::<HashMap<String, cel::Value>>().into()
+            }
+        }
+    }
+
+    #[test]
+    fn every_scenario_is_valid_and_named_as_its_file() {
+        let plans = all().unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(plans.iter().map(|plan| plan.id.as_str()).collect::<Vec<_>>(), ids());
+        for plan in &plans {
+            assert_eq!(plan.origin, "catalogue");
+            assert!(plan.why.len() > 40, "{} does not say why it is", plan.id);
+            assert!(!plan.sources.is_empty(), "{} names no source", plan.id);
+            let quick = plan.expected_duration() < Duration::from_secs(120);
+            assert!(quick, "{} takes {:?}", plan.id, plan.expected_duration());
+        }
+    }
+
+    #[test]
+    fn every_trial_has_an_expectation_and_each_is_a_truth_value_of_the_record() {
+        for trial in all().unwrap().iter().flat_map(|plan| &plan.trials) {
+            let applying = trial.expect.iter().filter(|expect| {
+                let applies = expect.when.as_deref().is_none_or(|when| evaluate(when, trial));
+                evaluate(&expect.that, trial);
+                applies
+            });
+            assert!(
+                applying.count() > 0,
+                "nothing is expected of {} {:?}",
+                trial.id,
+                trial.cell
+            );
+        }
+    }
+
+    fn figures(id: &str, figure: impl Fn(&TrialPlan) -> u64) -> Vec<u64> {
+        let plan = read::from_text(&file(id), text(id).unwrap()).unwrap();
+        plan.trials.iter().map(figure).collect()
+    }
+
+    /// The arithmetic of the files: enough attempts to reach each limit, and not many more.
+    #[test]
+    fn attempts_exceed_the_ports_there_are() {
+        let ports = |trial: &TrialPlan| {
+            let range = &trial.sysctl.client["net.ipv4.ip_local_port_range"];
+            let (low, high) = crate::scenario::port_range::parse(range).unwrap();
+            u64::from(high - low) + 1
+        };
+        let four_tuples = |trial: &TrialPlan| {
+            ports(trial) * u64::from(trial.client.addresses * trial.server.addresses * trial.server.ports)
+        };
+        assert_eq!(figures("exhaustion", ports), [28_232]);
+        assert_eq!(figures("exhaustion-established", ports), [1000]);
+        assert_eq!(figures("widen-range", ports), [28_232, 36_775]);
+        assert_eq!(
+            figures("more-destinations", four_tuples),
+            [1000, 2000, 2000, 4000, 4000, 8000]
+        );
+        assert_eq!(figures("more-sources", four_tuples), [300, 600, 1200, 300, 600, 1200]);
+        for id in [
+            "exhaustion",
+            "exhaustion-established",
+            "widen-range",
+            "reserved-ports",
+            "more-destinations",
+            "more-sources",
+        ] {
+            let attempts = figures(id, |trial| trial.load.planned().unwrap());
+            for (ports, attempts) in figures(id, four_tuples).into_iter().zip(attempts) {
+                assert!(attempts > ports, "{id}: {attempts} attempts at {ports} four-tuples");
+            }
+        }
+        assert_eq!(
+            figures("reuse-one-second", |trial| trial.load.planned().unwrap()),
+            [2900]
+        );
+        assert_eq!(
+            figures("reuse-matrix", |trial| trial.load.planned().unwrap()),
+            [950; 12]
+        );
+    }
+}

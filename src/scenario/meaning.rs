@@ -1,0 +1,205 @@
+//! Checks what the keys mean together: which combinations say nothing, contradict each other or cannot be had.
+//!
+//! Each rule reads only the keys that it needs and is silent where one of them is malformed (`structure` tells that),
+//! so that one run names the faults of both kinds. Sysctls have rules of their own in `sysctl_rules`, expectations in `expectations`.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::port_range;
+use super::problem::{Origin, Problem};
+use super::spec::{Arrival, Family, Protocol, Source, Span, Topology};
+use super::tree::Node;
+use crate::tcp::CloseMode;
+
+/// More pairs of source and destination than this would need gigabytes of tables.
+const MOST_PAIRS: u64 = 1_000_000;
+
+/// Everything that is wrong with the combination of the document's keys.
+pub(super) fn check(root: &Node) -> Vec<Problem> {
+    let mut rules = Rules {
+        root,
+        problems: Vec::new(),
+    };
+    rules.arrival();
+    rules.extent();
+    rules.times();
+    rules.close();
+    rules.source();
+    rules.addresses();
+    rules.protocol();
+    super::sysctl_rules::check(&mut rules);
+    rules.problems
+}
+
+/// The document and what was found in it so far.
+pub(super) struct Rules<'a> {
+    pub(super) root: &'a Node,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Rules<'a> {
+    fn node(&self, key: &str) -> Option<&'a Node> {
+        key.split('.').try_fold(self.root, |node, name| node.child(name))
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.node(key).is_some()
+    }
+
+    /// The key's value; None where it is absent or malformed.
+    fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        serde_json::from_value(self.node(key)?.to_json()).ok()
+    }
+
+    /// The key's value or its default; None where it is malformed.
+    pub(super) fn read_or<T: DeserializeOwned>(&self, key: &str, default: T) -> Option<T> {
+        if self.has(key) { self.read(key) } else { Some(default) }
+    }
+
+    /// Where the key is, or where the nearest table is that could hold it.
+    fn origin(&self, key: &str) -> &'a Origin {
+        let mut node = self.root;
+        for name in key.split('.') {
+            match node.child(name) {
+                Some(child) => node = child,
+                None => break,
+            }
+        }
+        &node.origin
+    }
+
+    pub(super) fn report(&mut self, key: &str, message: impl Into<String>) {
+        let origin = self.origin(key).clone();
+        self.report_at(&origin, key, message);
+    }
+
+    pub(super) fn report_at(&mut self, origin: &Origin, key: &str, message: impl Into<String>) {
+        self.problems.push(Problem::new(origin, key, message));
+    }
+
+    fn arrival(&mut self) {
+        match self.read::<Arrival>("load.arrival") {
+            Some(Arrival::Max) if self.has("load.rate") => self.report(
+                "load.rate",
+                "arrival `max` takes no rate: it attempts as fast as in_flight allows; \
+                 remove the rate or choose arrival `constant` or `poisson`",
+            ),
+            Some(Arrival::Constant | Arrival::Poisson) if !self.has("load.rate") => self.report(
+                "load.rate",
+                "missing; arrival `constant` and `poisson` need the attempts per second, 0.001 to 10000000",
+            ),
+            _ => {}
+        }
+    }
+
+    fn extent(&mut self) {
+        if self.has("load") && !self.has("load.connections") && !self.has("load.duration") {
+            self.report("load", "without an end; set `connections`, `duration` or both");
+        }
+        let (rate, duration) = (self.read::<f64>("load.rate"), self.read::<Span>("load.duration"));
+        if let (Some(rate), Some(Span(duration))) = (rate, duration)
+            && rate * duration.as_secs_f64() >= u64::MAX as f64
+        {
+            self.report("load.rate", "rate × duration is beyond counting; lower one of them");
+        }
+    }
+
+    fn times(&mut self) {
+        for key in ["load.duration", "load.connect_timeout", "load.io_timeout"] {
+            if self.read::<Span>(key) == Some(Span(Duration::ZERO)) {
+                self.report(key, "0s leaves no time; expected more than 0s");
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        let given = self.has("close.linger_seconds");
+        match self.read::<CloseMode>("close.mode") {
+            Some(CloseMode::Lingering) if !given => self.report(
+                "close.linger_seconds",
+                "missing; mode `lingering` needs SO_LINGER's time, an integer from 1 to 3600",
+            ),
+            Some(mode) if given && mode != CloseMode::Lingering => self.report(
+                "close.linger_seconds",
+                format!("mode `{mode}` takes no linger_seconds; remove it or choose mode `lingering`"),
+            ),
+            _ => {}
+        }
+    }
+
+    fn source(&mut self) {
+        let source = self.read_or("client.source", Source::Ephemeral);
+        let range = self.node("client.port_range");
+        match (source, range) {
+            (Some(Source::PortRange), None) => self.report(
+                "client.port_range",
+                "missing; source `port-range` needs its window, such as \"40000 40099\"",
+            ),
+            (Some(Source::Ephemeral | Source::BindAddress | Source::BindAddressNoPort), Some(_)) => self.report(
+                "client.port_range",
+                "only source `port-range` takes a window; remove it or choose source `port-range`",
+            ),
+            _ => {}
+        }
+        if let Some(Err(fault)) = range.and_then(Node::text).map(port_range::parse) {
+            self.report("client.port_range", fault);
+        }
+        let several = self.read::<u32>("client.addresses").is_some_and(|count| count > 1);
+        if several && source == Some(Source::Ephemeral) {
+            self.report(
+                "client.addresses",
+                "with source `ephemeral` the kernel would use one address only; \
+                 choose source `bind-address`, `bind-address-no-port` or `port-range`",
+            );
+        }
+    }
+
+    fn addresses(&mut self) {
+        let count = |key| self.read_or::<u64>(key, 1);
+        let (Some(clients), Some(servers), Some(ports)) = (
+            count("client.addresses"),
+            count("server.addresses"),
+            count("server.ports"),
+        ) else {
+            return;
+        };
+        let pairs = clients.saturating_mul(servers).saturating_mul(ports);
+        if pairs > MOST_PAIRS {
+            let message = format!("{pairs} pairs of source and destination; at most {MOST_PAIRS} are allowed");
+            self.report("server.addresses", message);
+        }
+        let on_host = self.read_or("lab.topology", Topology::Pair) == Some(Topology::Host);
+        let ipv6 = self.read_or("lab.family", Family::Ipv4) == Some(Family::Ipv6);
+        for (key, count) in [("client.addresses", clients), ("server.addresses", servers)] {
+            if on_host && ipv6 && count > 1 {
+                let message = "the host has one IPv6 loopback address, and linger adds none to it; \
+                               choose topology `loopback` or `pair`, or family `ipv4`";
+                self.report(key, message);
+            }
+        }
+    }
+
+    fn protocol(&mut self) {
+        if self.read_or("server.protocol", Protocol::None) != Some(Protocol::None) {
+            return;
+        }
+        let requests = self
+            .read::<u32>("load.requests_per_connection")
+            .is_some_and(|count| count > 0);
+        let keys = [
+            ("load.requests_per_connection", requests),
+            ("load.request_bytes", self.has("load.request_bytes")),
+            ("load.response_bytes", self.has("load.response_bytes")),
+        ];
+        for (key, given) in keys {
+            if given {
+                self.report(
+                    key,
+                    "protocol `none` sends no byte; remove it or set server.protocol to `echo`",
+                );
+            }
+        }
+    }
+}

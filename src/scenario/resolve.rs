@@ -1,0 +1,131 @@
+//! Fills in every default: a checked scenario file becomes what one trial will run.
+//!
+//! The defaults are those that the doc comments of `spec` (and so the JSON Schema) name.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::matrix::Cell;
+use super::plan::{
+    ClientPlan, ClosePlan, Expectation, LabPlan, LoadPlan, ObservePlan, ServerPlan, SysctlPlan, TrialPlan,
+};
+use super::port_range;
+use super::problem::Origin;
+use super::spec::{Expect, Family, Load, Order, Protocol, Scenario, Source, Span, SysctlValue, Sysctls, Topology};
+use super::tree::Node;
+
+/// What names a scenario's place: the file as problems and expectations name it, and where it was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) file: &'a str,
+    /// A path, or `catalogue`.
+    pub(super) origin: &'a str,
+}
+
+/// One cell's trial, as repeat 1. `root` is the document that `scenario` was read from.
+pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'_>) -> TrialPlan {
+    let protocol = scenario.server.protocol.unwrap_or(Protocol::None);
+    TrialPlan {
+        expect: expectations(scenario.expect, root, place.file),
+        id: scenario.id,
+        claim: scenario.claim,
+        sources: scenario.sources,
+        origin: place.origin.to_owned(),
+        cell: cell
+            .iter()
+            .map(|(key, node)| (key.to_string(), node.to_json()))
+            .collect(),
+        repeat: 1,
+        lab: LabPlan {
+            topology: scenario.lab.topology.unwrap_or(Topology::Pair),
+            family: scenario.lab.family.unwrap_or(Family::Ipv4),
+        },
+        server: ServerPlan {
+            listen: scenario.server.listen.unwrap_or(true),
+            addresses: scenario.server.addresses.unwrap_or(1),
+            ports: scenario.server.ports.unwrap_or(1),
+            protocol,
+            backlog: scenario.server.backlog.unwrap_or(4096),
+            accept_delay: length(scenario.server.accept_delay, Duration::ZERO),
+        },
+        client: ClientPlan {
+            addresses: scenario.client.addresses.unwrap_or(1),
+            source: scenario.client.source.unwrap_or(Source::Ephemeral),
+            port_range: scenario
+                .client
+                .port_range
+                .and_then(|text| port_range::parse(&text).ok()),
+            order: scenario.client.order.unwrap_or(Order::RoundRobin),
+        },
+        close: ClosePlan {
+            closer: scenario.close.closer,
+            mode: scenario.close.mode,
+            linger_seconds: scenario.close.linger_seconds,
+        },
+        load: load(scenario.load, protocol),
+        sysctl: sysctls(scenario.sysctl),
+        observe: ObservePlan {
+            tuples: scenario.observe.tuples.unwrap_or(false),
+            after: length(scenario.observe.after, Duration::ZERO),
+        },
+    }
+}
+
+fn load(load: Load, protocol: Protocol) -> LoadPlan {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    LoadPlan {
+        arrival: load.arrival,
+        rate: load.rate,
+        in_flight: load.in_flight.unwrap_or(16),
+        connections: load.connections,
+        duration: load.duration.map(|Span(length)| length),
+        requests_per_connection: load
+            .requests_per_connection
+            .unwrap_or(u32::from(protocol != Protocol::None)),
+        request_bytes: load.request_bytes.unwrap_or(1),
+        response_bytes: load.response_bytes.unwrap_or(1),
+        hold: length(load.hold, Duration::ZERO),
+        connect_timeout: length(load.connect_timeout, PATIENCE),
+        io_timeout: length(load.io_timeout, PATIENCE),
+        seed: load.seed.unwrap_or(1),
+    }
+}
+
+/// A side's own value goes before that of both (the command line may set one).
+fn sysctls(sysctls: Sysctls) -> SysctlPlan {
+    let side = |own: BTreeMap<String, SysctlValue>| {
+        let both = sysctls
+            .both
+            .iter()
+            .map(|(name, value)| (name.clone(), value.to_string()));
+        let own = own.into_iter().map(|(name, value)| (name, value.to_string()));
+        both.chain(own).collect()
+    };
+    SysctlPlan {
+        client: side(sysctls.client),
+        server: side(sysctls.server),
+    }
+}
+
+fn expectations(expectations: Vec<Expect>, root: &Node, file: &str) -> Vec<Expectation> {
+    let nodes = root.child("expect").map(Node::items).unwrap_or_default();
+    let at = |index: usize| {
+        let that = nodes.get(index).and_then(|node| node.child("that"));
+        match that.map(|node| &node.origin) {
+            Some(Origin::File { line, .. }) => format!("{file}:{line} expect[{index}].that"),
+            Some(Origin::Option(option)) => format!("{file}: {option} expect[{index}].that"),
+            None => format!("{file} expect[{index}].that"),
+        }
+    };
+    let expectation = |(index, expect): (usize, Expect)| Expectation {
+        when: expect.when,
+        kernel: expect.kernel,
+        that: expect.that,
+        at: at(index),
+    };
+    expectations.into_iter().enumerate().map(expectation).collect()
+}
+
+fn length(span: Option<Span>, default: Duration) -> Duration {
+    span.map_or(default, |Span(length)| length)
+}
