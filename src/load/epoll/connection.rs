@@ -1,0 +1,310 @@
+//! One attempt's steps from the established handshake to the end, and the system call of each.
+//!
+//! A step tries at once and says what came of it; who waits for what, and for how long, is the loop's business.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use socket2::{Domain, SockAddr, Socket};
+
+use crate::load::measured::{Attempt, Ending};
+use crate::load::pairs::Pair;
+use crate::load::poller::Interest;
+use crate::load::stream::{self, Transfer, errno};
+use crate::load::{Clock, Exchange, Measured, Work};
+use crate::record::tally::{Cause, Phase};
+use crate::scenario::spec::Source;
+use crate::tcp::options::{set_bind_address_no_port, set_local_port_range};
+use crate::tcp::{CloseMode, Closer};
+
+/// The phase and cause of a failed attempt.
+pub(super) type Failure = (Phase, Cause);
+
+/// What all connections of one loop share.
+#[derive(Debug)]
+pub(super) struct Client<'a> {
+    pub(super) work: &'a Work,
+    pub(super) clock: &'a Clock,
+    pub(super) measured: Measured,
+    exchange: Exchange,
+    sources: Vec<SockAddr>,
+    destinations: Vec<SockAddr>,
+    /// What is sent and received: zeros, of which only the number matters.
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) socket: Socket,
+    pub(super) attempt: Attempt,
+    pub(super) state: State,
+    /// What the poller was last told to watch for.
+    pub(super) watched: Option<Interest>,
+    destination: usize,
+    requests_left: u32,
+    bytes_left: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Connecting,
+    Sending,
+    Receiving,
+    /// Held open until its time is over.
+    Held,
+    /// We are to close first, now.
+    Closing,
+    /// We have sent our FIN with shutdown() and wait for the peer's.
+    Draining,
+    /// The server is to close first.
+    AwaitingClose,
+}
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The next one can be tried.
+    Next,
+    /// It must wait for what its state waits for.
+    Wait,
+    /// Only close() is left.
+    Close,
+}
+
+impl State {
+    /// The phase to which a failure in this state counts.
+    pub(super) fn phase(self) -> Phase {
+        match self {
+            Self::Connecting => Phase::Connect,
+            Self::Sending => Phase::Send,
+            Self::Receiving | Self::Draining | Self::AwaitingClose => Phase::Recv,
+            Self::Held | Self::Closing => Phase::Close,
+        }
+    }
+}
+
+impl<'a> Client<'a> {
+    pub(super) fn new(work: &'a Work, clock: &'a Clock, measured: Measured) -> Self {
+        let exchange = Exchange::new(&work.load, work.protocol);
+        Self {
+            work,
+            clock,
+            measured,
+            exchange,
+            sources: work
+                .sources
+                .iter()
+                .map(|address| SocketAddr::new(*address, 0).into())
+                .collect(),
+            destinations: work.destinations.iter().map(|address| (*address).into()).collect(),
+            buffer: exchange.buffer(),
+        }
+    }
+
+    /// Begins an attempt that was due at `due` (None: with arrival `max`): up to and including the connect() call.
+    /// Returns the connection, unless the attempt has failed already, and the time.
+    pub(super) fn begin(&mut self, due: Option<u64>, pair: Pair, now: u64) -> (Option<Connection>, u64) {
+        let mut attempt = self.measured.begin(due, pair.number, now);
+        let socket = match self.open(pair) {
+            Ok(socket) => socket,
+            Err((phase, cause)) => {
+                let now = self.clock.nanos();
+                self.measured.fail(&mut attempt, phase, cause, now);
+                return (None, now);
+            }
+        };
+        let called = self.clock.nanos();
+        let result = socket.connect(&self.destinations[pair.destination]);
+        let now = self.clock.nanos();
+        self.measured.connect_returned(&mut attempt, called, now);
+        if let Err(error) = result
+            && errno(&error) != Errno::EINPROGRESS
+        {
+            drop(socket);
+            self.measured.fail(&mut attempt, Phase::Connect, cause(&error), now);
+            return (None, now);
+        }
+        let connection = Connection {
+            socket,
+            attempt,
+            state: State::Connecting,
+            watched: None,
+            destination: pair.destination,
+            requests_left: self.exchange.requests,
+            bytes_left: 0,
+        };
+        (Some(connection), now)
+    }
+
+    /// socket() and, as the source says, what comes before connect().
+    fn open(&self, pair: Pair) -> Result<Socket, Failure> {
+        let domain = Domain::for_address(self.work.destinations[pair.destination]);
+        let socket = stream::open(domain).map_err(|error| (Phase::Socket, cause(&error)))?;
+        self.bind(&socket, pair.source)
+            .map_err(|error| (Phase::Bind, cause(&error)))?;
+        Ok(socket)
+    }
+
+    fn bind(&self, socket: &Socket, source: usize) -> std::io::Result<()> {
+        let bind = || socket.bind(&self.sources[source]);
+        let bind_no_port = || set_bind_address_no_port(socket.as_fd()).and_then(|()| bind());
+        match self.work.client.source {
+            Source::Ephemeral => Ok(()),
+            Source::BindAddress => bind(),
+            Source::BindAddressNoPort => bind_no_port(),
+            Source::PortRange => {
+                if let Some((low, high)) = self.work.client.port_range {
+                    set_local_port_range(socket.as_fd(), low, high)?;
+                }
+                if self.sources.len() > 1 { bind_no_port() } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Tries what the state is about.
+    pub(super) fn step(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
+        match self.state {
+            State::Connecting => self.connecting(client),
+            State::Sending => self.sending(client),
+            State::Receiving => self.receiving(client),
+            State::Held => Ok(Step::Wait),
+            State::Closing => self.closing(client),
+            State::Draining => self.draining(client),
+            State::AwaitingClose => self.awaiting_close(client),
+        }
+    }
+
+    /// A further connect() tells what became of the first: 0 once established, EALREADY before, else why it failed.
+    /// On loopback and veth the handshake is over before the first one returns, so no event need be waited for.
+    fn connecting(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
+        if let Err(error) = self.socket.connect(&client.destinations[self.destination]) {
+            match errno(&error) {
+                Errno::EALREADY | Errno::EINPROGRESS => return Ok(Step::Wait),
+                // The server's planned RST has overtaken us. The handshake was over: in SYN_SENT a RST gives
+                // ECONNREFUSED (tcp_reset() in net/ipv4/tcp_input.c).
+                Errno::ECONNRESET if client.expects_reset() && self.requests_left == 0 => {
+                    self.establish(client);
+                    return Ok(self.peer_ends(client, Ending::PeerReset));
+                }
+                _ => return Err((Phase::Connect, cause(&error))),
+            }
+        }
+        self.establish(client);
+        Ok(self.next_request(client))
+    }
+
+    fn establish(&mut self, client: &mut Client<'_>) {
+        let now = client.clock.nanos();
+        let port = if client.work.tuples {
+            local_port(&self.socket)
+        } else {
+            None
+        };
+        client.measured.establish(&mut self.attempt, port, now);
+    }
+
+    /// The next request, or what follows the last response.
+    fn next_request(&mut self, client: &Client<'_>) -> Step {
+        if self.requests_left > 0 {
+            self.requests_left -= 1;
+            self.bytes_left = client.exchange.request_bytes;
+            self.state = State::Sending;
+            return Step::Next;
+        }
+        match client.work.close.closer {
+            Closer::Server => self.await_peer(State::AwaitingClose),
+            Closer::Client if client.work.load.hold.is_zero() => {
+                self.state = State::Closing;
+                Step::Next
+            }
+            Closer::Client => {
+                self.state = State::Held;
+                Step::Wait
+            }
+        }
+    }
+
+    /// A first wait for the peer needs no try: the poller tells of what is there already.
+    fn await_peer(&mut self, state: State) -> Step {
+        self.state = state;
+        if self.watched.is_none() { Step::Wait } else { Step::Next }
+    }
+
+    fn sending(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
+        match stream::send(&self.socket, &client.buffer, &mut self.bytes_left) {
+            Ok(Transfer::Done) => {
+                self.bytes_left = client.exchange.response_bytes;
+                Ok(self.await_peer(State::Receiving))
+            }
+            Ok(_) => Ok(Step::Wait),
+            Err(errno) => Err((Phase::Send, Cause::Errno(errno as i32))),
+        }
+    }
+
+    fn receiving(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
+        match stream::receive(&self.socket, &mut client.buffer, &mut self.bytes_left) {
+            Ok(Transfer::Done) => Ok(self.next_request(client)),
+            Ok(Transfer::Blocked) => Ok(Step::Wait),
+            Ok(Transfer::Eof) => Err((Phase::Recv, Cause::UnexpectedEof)),
+            Err(errno) => Err((Phase::Recv, Cause::Errno(errno as i32))),
+        }
+    }
+
+    fn awaiting_close(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
+        match stream::drain(&self.socket, &mut client.buffer) {
+            Ok(Transfer::Eof) => Ok(self.peer_ends(client, Ending::PeerClosedFirst)),
+            Ok(_) => Ok(Step::Wait),
+            Err(Errno::ECONNRESET) if client.expects_reset() => Ok(self.peer_ends(client, Ending::PeerReset)),
+            Err(errno) => Err((Phase::Recv, Cause::Errno(errno as i32))),
+        }
+    }
+
+    fn peer_ends(&mut self, client: &mut Client<'_>, ending: Ending) -> Step {
+        let now = client.clock.nanos();
+        client.measured.ending(&mut self.attempt, ending, now);
+        Step::Close
+    }
+
+    fn closing(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
+        let close = &client.work.close;
+        let failed = |error: std::io::Error| (Phase::Close, cause(&error));
+        stream::set_linger(&self.socket, close).map_err(failed)?;
+        let ending = match close.mode {
+            CloseMode::Abortive => Ending::Aborted,
+            _ => Ending::ClosedFirst,
+        };
+        let now = client.clock.nanos();
+        client.measured.ending(&mut self.attempt, ending, now);
+        if close.mode == CloseMode::HalfClose {
+            self.socket.shutdown(std::net::Shutdown::Write).map_err(failed)?;
+            return Ok(self.await_peer(State::Draining));
+        }
+        Ok(Step::Close)
+    }
+
+    fn draining(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
+        match stream::drain(&self.socket, &mut client.buffer) {
+            Ok(Transfer::Eof) => Ok(Step::Close),
+            Ok(_) => Ok(Step::Wait),
+            Err(errno) => Err((Phase::Recv, Cause::Errno(errno as i32))),
+        }
+    }
+}
+
+impl Client<'_> {
+    /// Whether the plan wants the server to end connections with RST.
+    fn expects_reset(&self) -> bool {
+        self.work.close.closer == Closer::Server && self.work.close.mode == CloseMode::Abortive
+    }
+}
+
+fn cause(error: &std::io::Error) -> Cause {
+    Cause::Errno(errno(error) as i32)
+}
+
+fn local_port(socket: &Socket) -> Option<u16> {
+    socket.local_addr().ok()?.as_socket().map(|address| address.port())
+}

@@ -1,0 +1,315 @@
+//! The portable engine: one thread, non-blocking sockets, epoll(7). Runs on every kernel from 3.13 on.
+//!
+//! The loop works in phases over the whole batch: reap what is ready and close, connect() all that is due, then take
+//! the new ones as far as they go. Connecting in a batch matters: a server that sleeps is woken once for many
+//! connections instead of once for each. A socket is handed to epoll only when a step would block.
+
+mod connection;
+
+use std::iter::Peekable;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+
+use self::connection::{Client, Connection, State, Step};
+use super::clock::{nanos, thread_cpu_seconds};
+use super::deadlines::Deadlines;
+use super::pairs::Pairs;
+use super::poller::{Interest, Poller};
+use super::stream;
+use super::{Clock, Control, Engine, EngineError, Live, Measured, Pacer, Work};
+use crate::record::tally::{Cause, Phase};
+use crate::record::tuples::TupleClock;
+use crate::scenario::spec::{Arrival, Source};
+
+/// A batch of connect() calls ends after this many nanoseconds: a failing one, or one that searches a full port
+/// table, takes milliseconds, and those under way must not wait for more than one of them.
+const BATCH: u64 = 1_000_000;
+
+/// What a parked connection waits for; each has its own limit.
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    Connect,
+    Io,
+    Hold,
+    PeerClose,
+}
+
+/// One thread around epoll(7).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EpollEngine;
+
+impl Engine for EpollEngine {
+    fn name(&self) -> &'static str {
+        "epoll"
+    }
+
+    fn run(&mut self, work: &Work, clock: &Clock, control: &Control) -> Result<Measured, EngineError> {
+        if work.destinations.is_empty() {
+            return Err(EngineError::Missing("destination"));
+        }
+        if work.sources.is_empty() && work.client.source != Source::Ephemeral {
+            return Err(EngineError::Missing("source address"));
+        }
+        Loop::new(work, clock, control)?.run()
+    }
+}
+
+#[derive(Debug)]
+struct Loop<'a> {
+    client: Client<'a>,
+    control: &'a Control,
+    pacer: Peekable<Pacer>,
+    /// No attempt begins at or after this time.
+    ends: u64,
+    pairs: Pairs,
+    poller: Poller,
+    deadlines: Deadlines<4>,
+    slots: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    /// Slots begun in this batch.
+    begun: Vec<usize>,
+    /// Connections that the poller watches.
+    watched: usize,
+    published: Live,
+}
+
+impl<'a> Loop<'a> {
+    fn new(work: &'a Work, clock: &'a Clock, control: &'a Control) -> Result<Self, EngineError> {
+        let load = &work.load;
+        let pairs = Pairs::new(work);
+        let tuples = work.tuples.then(|| TupleClock::new(pairs.count()));
+        let slots = u64::from(load.in_flight).min(load.connections.unwrap_or(u64::MAX)) as usize;
+        let [connect, io, hold] = [load.connect_timeout, load.io_timeout, load.hold].map(nanos);
+        Ok(Self {
+            client: Client::new(work, clock, Measured::new(tuples)),
+            control,
+            pacer: Pacer::new(load).peekable(),
+            ends: load.duration.map_or(u64::MAX, nanos),
+            pairs,
+            poller: Poller::new()?,
+            // The server holds before it closes: its FIN is late only after that.
+            deadlines: Deadlines::new([connect, io, hold, hold.saturating_add(io)], slots),
+            slots: (0..slots).map(|_| None).collect(),
+            free: (0..slots).rev().collect(),
+            begun: Vec::with_capacity(slots),
+            watched: 0,
+            published: Live::default(),
+        })
+    }
+
+    fn run(mut self) -> Result<Measured, EngineError> {
+        let cpu = thread_cpu_seconds();
+        loop {
+            if self.control.stopped() {
+                self.ends = self.ends.min(self.now());
+                self.cancel();
+            }
+            self.expire();
+            self.begin_due();
+            self.advance_begun();
+            self.publish();
+            let now = self.now();
+            if !self.offers(now) && self.open() == 0 {
+                break;
+            }
+            self.reap(now)?;
+        }
+        let mut measured = self.client.measured;
+        if self.client.work.load.arrival != Arrival::Max {
+            measured.not_offered = self.pacer.take_while(|due| *due < self.ends).count() as u64;
+        }
+        measured.cpu_seconds = thread_cpu_seconds() - cpu;
+        Ok(measured)
+    }
+
+    fn now(&self) -> u64 {
+        self.client.clock.nanos()
+    }
+
+    /// Attempts under way.
+    fn open(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether there are attempts still to begin.
+    fn offers(&mut self, now: u64) -> bool {
+        now < self.ends && self.pacer.peek().is_some()
+    }
+
+    /// Fails all attempts under way: the load was stopped.
+    fn cancel(&mut self) {
+        for index in 0..self.slots.len() {
+            if let Some(connection) = &self.slots[index] {
+                self.fail(index, connection.state.phase(), Cause::Cancelled);
+            }
+        }
+    }
+
+    /// Ends the waits whose time is up.
+    fn expire(&mut self) {
+        let now = self.now();
+        while let Some(index) = self.deadlines.expire(now) {
+            match &mut self.slots[index] {
+                Some(connection) if connection.state == State::Held => {
+                    connection.state = State::Closing;
+                    self.advance(index);
+                }
+                Some(connection) => {
+                    let phase = connection.state.phase();
+                    self.fail(index, phase, Cause::LingerTimeout);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Begins what is due, as far as there is room.
+    fn begin_due(&mut self) {
+        let open_loop = self.client.work.load.arrival != Arrival::Max;
+        let mut now = self.now();
+        let batch_ends = now.saturating_add(BATCH);
+        while now < batch_ends.min(self.ends)
+            && let Some(index) = self.free.pop()
+        {
+            let Some(due) = self.pacer.next_if(|due| *due <= now) else {
+                self.free.push(index);
+                break;
+            };
+            let connection;
+            (connection, now) = self.client.begin(open_loop.then_some(due), self.pairs.next(), now);
+            match connection {
+                Some(_) => self.begun.push(index),
+                None => self.free.push(index),
+            }
+            self.slots[index] = connection;
+        }
+    }
+
+    fn advance_begun(&mut self) {
+        for next in 0..self.begun.len() {
+            self.advance(self.begun[next]);
+        }
+        self.begun.clear();
+    }
+
+    /// Takes a connection as far as it goes without waiting.
+    fn advance(&mut self, index: usize) {
+        while let Some(connection) = &mut self.slots[index] {
+            match connection.step(&mut self.client) {
+                Ok(Step::Next) => {}
+                Ok(Step::Close) => return self.close(index),
+                Ok(Step::Wait) => {
+                    if let Err(errno) = self.park(index) {
+                        let phase = self.slots[index].as_ref().map_or(Phase::Close, |c| c.state.phase());
+                        self.fail(index, phase, Cause::Errno(errno as i32));
+                    }
+                    return;
+                }
+                Err((phase, cause)) => return self.fail(index, phase, cause),
+            }
+        }
+    }
+
+    /// Makes a connection wait for what its state needs, for as long as that may take.
+    fn park(&mut self, index: usize) -> Result<(), Errno> {
+        let now = self.now();
+        let Some(connection) = &mut self.slots[index] else {
+            return Ok(());
+        };
+        let (interest, limit) = match connection.state {
+            State::Connecting => (Some(Interest::Output), Limit::Connect),
+            State::Sending => (Some(Interest::Output), Limit::Io),
+            State::Receiving | State::Draining => (Some(Interest::Input), Limit::Io),
+            State::AwaitingClose => (Some(Interest::Input), Limit::PeerClose),
+            State::Held | State::Closing => (None, Limit::Hold),
+        };
+        self.deadlines.begin(limit as usize, index, now);
+        match (interest, connection.watched) {
+            (Some(wanted), None) => {
+                self.poller.add(connection.socket.as_fd(), wanted, index as u64)?;
+                connection.watched = interest;
+                self.watched += 1;
+            }
+            (Some(wanted), Some(watched)) if wanted != watched => {
+                self.poller.modify(connection.socket.as_fd(), wanted, index as u64)?;
+                connection.watched = interest;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Closes a connection that went as planned.
+    fn close(&mut self, index: usize) {
+        let Some(mut connection) = self.release(index) else {
+            return;
+        };
+        let result = stream::close(connection.socket);
+        let now = self.now();
+        match result {
+            Ok(()) => self.client.measured.succeed(&connection.attempt, now),
+            Err(errno) => {
+                let cause = Cause::Errno(errno as i32);
+                self.client
+                    .measured
+                    .fail(&mut connection.attempt, Phase::Close, cause, now);
+            }
+        }
+    }
+
+    /// Books a failure and closes the connection without further ado, whatever the close mode.
+    fn fail(&mut self, index: usize, phase: Phase, cause: Cause) {
+        let now = self.now();
+        if let Some(mut connection) = self.release(index) {
+            self.client.measured.fail(&mut connection.attempt, phase, cause, now);
+        }
+    }
+
+    fn release(&mut self, index: usize) -> Option<Connection> {
+        let connection = self.slots[index].take()?;
+        self.deadlines.end(index);
+        self.free.push(index);
+        self.watched -= usize::from(connection.watched.is_some());
+        Some(connection)
+    }
+
+    fn publish(&mut self) {
+        let (tally, open) = (&self.client.measured.tally, self.open() as u64);
+        let now = Live {
+            attempted: tally.attempted,
+            ok: tally.ok,
+            failed: tally.attempted - tally.ok - open,
+            open,
+        };
+        self.control.publish(self.published, now);
+        self.published = now;
+    }
+
+    /// Advances what is ready; sleeps first when there is nothing to do until then.
+    fn reap(&mut self, now: u64) -> Result<(), EngineError> {
+        let due = if self.free.is_empty() || now >= self.ends {
+            None
+        } else {
+            self.pacer.peek().copied()
+        };
+        let until = due.into_iter().chain(self.deadlines.next()).min();
+        if self.watched == 0 && until.is_some_and(|until| until <= now) {
+            return Ok(());
+        }
+        for event in 0..self.poller.wait(now, until)? {
+            let Some(index) = self.poller.token(event).map(|token| token as usize) else {
+                continue;
+            };
+            // A held connection's events can wait: what comes of them shows when it is closed.
+            if self.slots[index]
+                .as_ref()
+                .is_some_and(|connection| connection.state != State::Held)
+            {
+                self.deadlines.end(index);
+                self.advance(index);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! The books of one engine thread: each attempt is entered when it begins and struck off when it ends.
+//!
+//! All engines book through these methods, so that one connection gives the same numbers whichever engine made it.
+//! Knows no system call. Nothing is allocated after `new`.
+
+use nix::libc;
+
+use crate::record::histogram::LatencyHistogram;
+use crate::record::tally::{Cause, First, Phase, Tally};
+use crate::record::timeline::Timeline;
+use crate::record::tuples::TupleClock;
+
+/// What one engine thread measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub tally: Tally,
+    /// connect() to established.
+    pub connect: LatencyHistogram,
+    /// The connect() call itself, whatever it gave.
+    pub connect_call: LatencyHistogram,
+    /// connect() to the return of close(), of attempts that ended ok.
+    pub session: LatencyHistogram,
+    /// Intended start to established; empty with arrival `max`.
+    pub from_intended_start: LatencyHistogram,
+    /// connect() to its failure.
+    pub connect_failed: LatencyHistogram,
+    /// Intended start to the attempt's beginning; empty with arrival `max`.
+    pub lag: LatencyHistogram,
+    pub timeline: Timeline,
+    pub tuples: Option<TupleClock>,
+    pub endings: Endings,
+    /// Attempts that were due and could not be begun before the load's end; 0 with arrival `max`, where none is due.
+    pub not_offered: u64,
+    /// When the last attempt ended, in nanoseconds since the beginning.
+    pub ended_at: u64,
+    /// CPU seconds of the engine's thread.
+    pub cpu_seconds: f64,
+}
+
+/// How established connections ended, by who acted first. They add up to the tally's `connected`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Endings {
+    /// The client closed first, with FIN. Timed-out and cancelled connections are closed like this too.
+    pub closed_first: u64,
+    /// The client closed first, with RST by SO_LINGER 0.
+    pub aborted: u64,
+    /// The server's FIN came first.
+    pub peer_closed_first: u64,
+    /// The server's RST came before any FIN of ours.
+    pub peer_reset: u64,
+}
+
+/// How one established connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    ClosedFirst,
+    Aborted,
+    PeerClosedFirst,
+    PeerReset,
+}
+
+/// What the books need to know of an attempt under way. Times are nanoseconds since the load's beginning.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt {
+    ordinal: u64,
+    due: Option<u64>,
+    /// The pair's number.
+    pair: usize,
+    /// When connect() was called.
+    called: u64,
+    established: Option<u64>,
+    /// The local port; with tuples only.
+    port: Option<u16>,
+    /// How the connection was ended, once one end has acted.
+    ending: Option<Ending>,
+}
+
+impl Measured {
+    pub(super) fn new(tuples: Option<TupleClock>) -> Self {
+        Self {
+            tally: Tally::default(),
+            connect: LatencyHistogram::default(),
+            connect_call: LatencyHistogram::default(),
+            session: LatencyHistogram::default(),
+            from_intended_start: LatencyHistogram::default(),
+            connect_failed: LatencyHistogram::default(),
+            lag: LatencyHistogram::default(),
+            timeline: Timeline::default(),
+            tuples,
+            endings: Endings::default(),
+            not_offered: 0,
+            ended_at: 0,
+            cpu_seconds: 0.0,
+        }
+    }
+
+    /// An attempt begins. `due` is its intended start, None with arrival `max`.
+    pub(super) fn begin(&mut self, due: Option<u64>, pair: usize, now: u64) -> Attempt {
+        self.tally.attempted += 1;
+        if let Some(due) = due {
+            self.lag.record(now.saturating_sub(due));
+        }
+        Attempt {
+            ordinal: self.tally.attempted,
+            due,
+            pair,
+            called: now,
+            established: None,
+            port: None,
+            ending: None,
+        }
+    }
+
+    /// connect() was called and returned, with whatever result.
+    pub(super) fn connect_returned(&mut self, attempt: &mut Attempt, called: u64, now: u64) {
+        attempt.called = called;
+        self.connect_call.record(now - called);
+    }
+
+    /// The connection is known to be established. `port` is the local one, where tuples are followed.
+    pub(super) fn establish(&mut self, attempt: &mut Attempt, port: Option<u16>, now: u64) {
+        attempt.established = Some(now);
+        attempt.port = port;
+        self.tally.connected += 1;
+        self.connect.record(now - attempt.called);
+        if let Some(due) = attempt.due {
+            self.from_intended_start.record(now.saturating_sub(due));
+        }
+        if let (Some(tuples), Some(port)) = (&mut self.tuples, port) {
+            tuples.opened(attempt.pair, port, now);
+        }
+    }
+
+    /// One end acts to end an established connection: we just before shutdown() or close(), or the peer as we learn
+    /// of it. The first to act counts.
+    pub(super) fn ending(&mut self, attempt: &mut Attempt, ending: Ending, now: u64) {
+        if attempt.ending.is_some() {
+            return;
+        }
+        attempt.ending = Some(ending);
+        match ending {
+            Ending::ClosedFirst => self.endings.closed_first += 1,
+            Ending::Aborted => self.endings.aborted += 1,
+            Ending::PeerClosedFirst => self.endings.peer_closed_first += 1,
+            Ending::PeerReset => self.endings.peer_reset += 1,
+        }
+        if let (Some(tuples), Some(port)) = (&mut self.tuples, attempt.port) {
+            tuples.closed(attempt.pair, port, now);
+        }
+    }
+
+    /// close() has returned and everything went as planned.
+    pub(super) fn succeed(&mut self, attempt: &Attempt, now: u64) {
+        self.tally.ok += 1;
+        self.session.record(now - attempt.called);
+        let connect = attempt.established.unwrap_or(now) - attempt.called;
+        self.timeline.ok(now, connect);
+        self.ended_at = now;
+    }
+
+    /// The attempt has failed; an established connection that nobody had begun to end is about to be closed by us.
+    pub(super) fn fail(&mut self, attempt: &mut Attempt, phase: Phase, cause: Cause, now: u64) {
+        if attempt.established.is_some() {
+            let ending = match cause {
+                Cause::UnexpectedEof => Ending::PeerClosedFirst,
+                Cause::Errno(libc::ECONNRESET | libc::EPIPE) => Ending::PeerReset,
+                _ => Ending::ClosedFirst,
+            };
+            self.ending(attempt, ending, now);
+        }
+        if phase == Phase::Connect && cause != Cause::Cancelled {
+            self.connect_failed.record(now - attempt.called);
+        }
+        let first = First {
+            at: now,
+            attempt: attempt.ordinal,
+        };
+        self.tally.fail(phase, cause, first);
+        self.timeline.failed(now, phase, cause);
+        self.ended_at = now;
+    }
+}

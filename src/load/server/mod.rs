@@ -1,0 +1,263 @@
+//! The built-in server: accepts, answers, and closes as the plan says, on one thread around epoll(7).
+//!
+//! [`Listeners::bind`] first, so that the first SYN finds a listener; then [`Listeners::serve`] until it is told to
+//! stop. Both are called on a thread that stands in the server's namespace. Like the client it works in phases over
+//! batches, and hands a connection to epoll only when a step would block.
+
+mod acceptor;
+mod connection;
+
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use nix::errno::Errno;
+
+pub use self::acceptor::Listeners;
+use self::acceptor::{Acceptor, LISTENERS};
+use self::connection::{Connection, End, State, Step};
+use super::clock::{nanos, thread_cpu_seconds};
+use super::deadlines::Deadlines;
+use super::poller::{Interest, Poller};
+use super::stream;
+use super::{Clock, EngineError, Exchange};
+use crate::record::schema::ServerSide;
+use crate::scenario::plan::{ClosePlan, LoadPlan, ServerPlan};
+use crate::tcp::{CloseMode, Closer};
+
+/// How long the server waits for its connections to end once it is stopped, in nanoseconds.
+const GRACE: u64 = 2_000_000_000;
+/// Connections accepted at the most before those that it has get their turn.
+const BATCH: usize = 256;
+
+/// What the server is to do.
+#[derive(Clone, Debug)]
+pub struct ServerWork {
+    pub server: ServerPlan,
+    pub close: ClosePlan,
+    pub load: LoadPlan,
+}
+
+/// What a running server and its conductor tell each other.
+#[derive(Debug, Default)]
+pub struct ServerControl {
+    stop: AtomicBool,
+    accepted: AtomicU64,
+    open: AtomicU64,
+}
+
+impl ServerControl {
+    /// Ends the server once the connections that it has, and those that wait to be accepted, have ended; after two
+    /// seconds it ends all the same.
+    pub fn stop(&self) {
+        self.stop.store(true, Relaxed);
+    }
+
+    /// Connections accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Connections accepted and not yet closed.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.open.load(Relaxed)
+    }
+}
+
+/// What the server counted. Each accepted connection is in one of `closed_by_peer`, `closed_first`, `reset_by_peer`
+/// and `open_at_end`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Served {
+    pub counts: ServerSide,
+    /// Of `counts.closed_first`, those that were closed with RST.
+    pub aborted: u64,
+    /// CPU seconds of the server's thread.
+    pub cpu_seconds: f64,
+}
+
+impl Listeners {
+    /// Serves on the calling thread until `control` says stop.
+    ///
+    /// # Errors
+    /// The kernel refuses epoll or a timer.
+    pub fn serve(self, work: &ServerWork, control: &ServerControl) -> Result<Served, EngineError> {
+        Server::new(self, work, control)?.run()
+    }
+}
+
+/// What all connections of the server share.
+#[derive(Debug)]
+struct Service<'a> {
+    work: &'a ServerWork,
+    exchange: Exchange,
+    buffer: Vec<u8>,
+    served: Served,
+}
+
+#[derive(Debug)]
+struct Server<'a> {
+    service: Service<'a>,
+    control: &'a ServerControl,
+    clock: Clock,
+    acceptor: Acceptor,
+    poller: Poller,
+    holds: Deadlines<1>,
+    slots: Vec<Option<Connection>>,
+    free: Vec<usize>,
+}
+
+impl<'a> Server<'a> {
+    fn new(listeners: Listeners, work: &'a ServerWork, control: &'a ServerControl) -> Result<Self, EngineError> {
+        let exchange = Exchange::new(&work.load, work.server.protocol);
+        let poller = Poller::new()?;
+        let acceptor = Acceptor::new(listeners, &poller, nanos(work.server.accept_delay))?;
+        Ok(Self {
+            service: Service {
+                work,
+                exchange,
+                buffer: exchange.buffer(),
+                served: Served::default(),
+            },
+            control,
+            clock: Clock::start(),
+            acceptor,
+            poller,
+            holds: Deadlines::new([nanos(work.load.hold)], 0),
+            slots: Vec::new(),
+            free: Vec::new(),
+        })
+    }
+
+    fn run(mut self) -> Result<Served, EngineError> {
+        let cpu = thread_cpu_seconds();
+        let mut stopped_at = None;
+        loop {
+            let now = self.clock.nanos();
+            if stopped_at.is_none() && self.control.stop.load(Relaxed) {
+                stopped_at = Some(now);
+                self.acceptor.hurry();
+            }
+            while let Some(index) = self.holds.expire(now) {
+                self.end_hold(index);
+            }
+            self.accept();
+            self.publish();
+            let done = self.open() == 0 && self.acceptor.next().is_none();
+            if stopped_at.is_some_and(|at| done || now - at > GRACE) {
+                break;
+            }
+            self.reap()?;
+        }
+        let mut served = self.service.served;
+        served.counts.open_at_end = self.slots.iter().flatten().count() as u64;
+        served.counts.accept_failed = self.acceptor.failed_by_name();
+        served.cpu_seconds = thread_cpu_seconds() - cpu;
+        Ok(served)
+    }
+
+    fn open(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Accepts a batch of what may be accepted now, and takes each new connection as far as it goes.
+    fn accept(&mut self) {
+        for _ in 0..BATCH {
+            let Some(socket) = self.acceptor.accept(&self.clock) else {
+                break;
+            };
+            let index = self.free.pop().unwrap_or(self.slots.len());
+            if index == self.slots.len() {
+                self.slots.push(None);
+                self.holds.grow(self.slots.len());
+            }
+            self.service.served.counts.accepted += 1;
+            self.slots[index] = Some(Connection::new(socket, &self.service));
+            self.advance(index);
+        }
+    }
+
+    /// Takes a connection as far as it goes without waiting.
+    fn advance(&mut self, index: usize) {
+        while let Some(connection) = &mut self.slots[index] {
+            match connection.step(&mut self.service) {
+                Step::Next => {}
+                Step::Wait => {
+                    if self.park(index).is_err() {
+                        self.end(index, End::Reset);
+                    }
+                    return;
+                }
+                Step::End(end) => return self.end(index, end),
+            }
+        }
+    }
+
+    fn park(&mut self, index: usize) -> Result<(), Errno> {
+        let Some(connection) = &mut self.slots[index] else {
+            return Ok(());
+        };
+        if connection.state == State::Held && !connection.holding {
+            connection.holding = true;
+            self.holds.begin(0, index, self.clock.nanos());
+        }
+        let wanted = match connection.state {
+            State::Sending => Interest::Output,
+            _ => Interest::Input,
+        };
+        match connection.watched.replace(wanted) {
+            None => self.poller.add(connection.socket.as_fd(), wanted, index as u64),
+            Some(watched) if watched != wanted => self.poller.modify(connection.socket.as_fd(), wanted, index as u64),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn end_hold(&mut self, index: usize) {
+        if let Some(connection) = &mut self.slots[index] {
+            connection.state = State::Closing;
+            self.advance(index);
+        }
+    }
+
+    /// Books how the connection ended, and closes it.
+    fn end(&mut self, index: usize, end: End) {
+        let Some(connection) = self.slots[index].take() else {
+            return;
+        };
+        self.holds.end(index);
+        self.free.push(index);
+        let counts = &mut self.service.served.counts;
+        match end {
+            End::PeerClosed => counts.closed_by_peer += 1,
+            End::Reset => counts.reset_by_peer += 1,
+            End::ClosedFirst => {
+                counts.closed_first += 1;
+                let close = &self.service.work.close;
+                let aborts = close.closer == Closer::Server && close.mode == CloseMode::Abortive;
+                self.service.served.aborted += u64::from(aborts);
+            }
+        }
+        // Nothing is left to be lost: what close() says of a socket that is gone changes no count.
+        let _ = stream::close(connection.socket);
+    }
+
+    fn publish(&self) {
+        self.control
+            .accepted
+            .store(self.service.served.counts.accepted, Relaxed);
+        self.control.open.store(self.open() as u64, Relaxed);
+    }
+
+    fn reap(&mut self) -> Result<(), EngineError> {
+        let until = self.acceptor.next().into_iter().chain(self.holds.next()).min();
+        let now = self.clock.nanos();
+        for event in 0..self.poller.wait(now, until)? {
+            match self.poller.token(event) {
+                Some(token) if token >= LISTENERS => self.acceptor.wake(token),
+                Some(token) => self.advance(token as usize),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
