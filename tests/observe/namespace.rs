@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
@@ -18,6 +19,33 @@ pub(crate) fn inside<T: Send>(test: impl FnOnce() -> T + Send) -> T {
             test()
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Runs `server` and `client` on a thread each, each in a fresh namespace, joined by veth: 10.0.0.1 is the client's
+/// address, 10.0.0.2 the server's. What `server` gives once it is ready is `client`'s argument.
+pub(crate) fn joined<T: Send, R: Send>(server: impl FnOnce() -> T + Send, client: impl FnOnce(T) -> R + Send) -> R {
+    let (tell_thread, thread_id) = channel();
+    let (tell_linked, linked) = channel();
+    let (tell_ready, ready) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            inside(move || {
+                tell_thread.send(nix::unistd::gettid()).unwrap();
+                linked.into_iter().next().unwrap();
+                run("ip", &["address", "add", "10.0.0.2/24", "dev", "s0"]);
+                run("ip", &["link", "set", "s0", "up"]);
+                tell_ready.send(server()).unwrap();
+            });
+        });
+        inside(move || {
+            let far = format!("/proc/{}/task/{}/ns/net", std::process::id(), thread_id.recv().unwrap());
+            run("ip", &["link", "add", "c0", "type", "veth", "peer", "name", "s0", "netns", &far]);
+            run("ip", &["address", "add", "10.0.0.1/24", "dev", "c0"]);
+            run("ip", &["link", "set", "c0", "up"]);
+            tell_linked.send(()).unwrap();
+            client(ready.recv().unwrap())
+        })
     })
 }
 
