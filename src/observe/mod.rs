@@ -1,1 +1,27 @@
-//! Looks at the kernel while the load runs: sockstat, sock_diag, counters, slab, CPU time.
+//! Looks at the kernel while the load runs, cheaply enough not to disturb it.
+//!
+//! [`Eyes`] are what one namespace shows, opened once inside it; the [`Observer`] is the one thread that looks through
+//! the eyes of both sides; [`counters`], [`slab`] and [`cpu`] read what the ledger and the costs need. Knows nothing of
+//! scenarios, of the load's own counts or of verdicts. Rests on kernel interfaces alone: sock_diag(7), proc(5).
+#![forbid(unsafe_code)]
+
+mod budget;
+mod census;
+pub mod counters;
+pub mod cpu;
+mod departures;
+mod eyes;
+mod observer;
+pub mod proc_net_tcp;
+mod samples;
+pub mod slab;
+pub mod sock_diag;
+mod socket;
+pub mod sockstat;
+
+pub use census::Side;
+pub use departures::Departure;
+pub use eyes::{Eyes, LookError, Source};
+pub use observer::{Config, Live, Observed, Observer, SideObserved};
+pub use samples::Sample;
+pub use socket::Socket;

@@ -1,1 +1,456 @@
-//! Reconciles what linger counted with what the kernel counted.
+//! Reconciles what linger counted with what the kernel counted: two sets of books over the same connections.
+//!
+//! A row sets a sum of our counts against a sum of the kernel's counters (/proc/net/snmp, netstat) or of a dump. Only
+//! rows that were seen to hold in experiment are here (tests/observe/books.rs). Pure; knows no file and no socket.
+//!
+//! What the kernel counts, by net/ipv4 of Linux 6.18:
+//! - `ActiveOpens`: each SYN that connect() sends; what fails before, as EADDRNOTAVAIL does, is not in it.
+//! - `AttemptFails`: a connection given up in SYN_SENT by the kernel; not one that we close there.
+//! - `PassiveOpens`: each connection whose handshake the server completes, accepted or not.
+//! - `TCPAbortOnData`: each close() with SO_LINGER 0.
+//! - `EstabResets`: each connection that leaves ESTABLISHED or CLOSE_WAIT by a reset, sent or received.
+//! - `TW`, `TWKilled`: each mini-socket at its beginning (from 5.19; through 5.11 at its end), for TIME_WAIT or orphaned
+//!   FIN_WAIT2; the second when its time is at most 4 s. `TCPTimeWaitOverflow`: each that tcp_max_tw_buckets forbade.
+//! - `TWRecycled`: each TIME_WAIT that connect() replaced. One that an incoming SYN replaced is in no counter.
+
+use std::collections::BTreeMap;
+
+use nix::libc;
+
+use super::schema::{Ledger, LedgerRow};
+use super::tally::{Cause, Phase, Tally};
+
+/// How one side's established connections ended, by who acted first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closes {
+    /// This side closed first, with FIN.
+    pub closed_first: u64,
+    /// This side closed first, with RST by SO_LINGER 0.
+    pub aborted: u64,
+    /// The peer's FIN came first.
+    pub peer_closed_first: u64,
+    /// The peer's RST came first.
+    pub peer_reset: u64,
+}
+
+impl std::ops::Add for Closes {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            closed_first: self.closed_first + other.closed_first,
+            aborted: self.aborted + other.aborted,
+            peer_closed_first: self.peer_closed_first + other.peer_closed_first,
+            peer_reset: self.peer_reset + other.peer_reset,
+        }
+    }
+}
+
+/// Whose counters there are: changes over the load by name, as `observe` gives them.
+#[derive(Clone, Copy, Debug)]
+pub enum Counted<'a> {
+    /// One namespace for both sides.
+    Together(&'a BTreeMap<String, i64>),
+    /// A namespace each.
+    Apart {
+        client: &'a BTreeMap<String, i64>,
+        server: &'a BTreeMap<String, i64>,
+    },
+    /// A namespace with other programs in it, whose counters say nothing of us.
+    Shared,
+}
+
+/// Everything that is reconciled. All of it is of one moment: when the load was over and both sides at rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Books<'a> {
+    pub attempts: &'a Tally,
+    pub client: Closes,
+    pub server: Closes,
+    /// Connections that the server accepted.
+    pub accepted: u64,
+    pub counted: Counted<'a>,
+    /// Mini-sockets that a dump found on the client and on the server: TIME_WAIT and orphaned FIN_WAIT2.
+    pub held: [u64; 2],
+    /// Successful connections on a four-tuple that was closed before; None when they were not followed, or not by one
+    /// thread alone.
+    pub reused: Option<u64>,
+    /// Seconds from the load's beginning to that moment.
+    pub seconds: f64,
+    /// The kernel's major and minor version.
+    pub kernel: (u32, u32),
+}
+
+/// TIME_WAIT lasts at least this many seconds (TCP_TIMEWAIT_LEN); until then none can have ended by itself.
+const TIME_WAIT_SECONDS: f64 = 60.0;
+/// From this version on `TW` counts a TIME_WAIT when it begins.
+const TW_COUNTS_BEGINNINGS: (u32, u32) = (5, 19);
+
+/// connect() gives these before it sends a SYN.
+const BEFORE_SYN: [i32; 8] = [
+    libc::EADDRNOTAVAIL,
+    libc::EACCES,
+    libc::EPERM,
+    libc::EAFNOSUPPORT,
+    libc::EINVAL,
+    libc::EAGAIN,
+    libc::ENOBUFS,
+    libc::ENOMEM,
+];
+/// connect() gives these for want of a route, before the SYN, or for an ICMP message, after it.
+const ROUTING: [i32; 4] = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::ENETDOWN, libc::EHOSTDOWN];
+
+/// Sets our books against the kernel's, row by row.
+#[must_use]
+pub fn reconcile(books: &Books<'_>) -> Ledger {
+    let mut rows = vec![
+        books.attempts(),
+        books.endings(),
+        books.client_opens(),
+        books.failed_opens(),
+        books.server_opens(),
+        books.accepts(),
+    ];
+    for account in books.accounts() {
+        rows.extend([books.aborts(&account), books.resets(&account)]);
+        rows.extend([books.time_wait_made(&account), books.time_wait_held(&account)]);
+    }
+    rows.extend(books.reuse());
+    Ledger {
+        balanced: rows.iter().all(|row| row.balanced),
+        rows,
+    }
+}
+
+/// One namespace's side of the books, or both sides of the one that they share.
+#[derive(Debug)]
+struct Account<'a> {
+    whose: &'static str,
+    counters: Option<&'a BTreeMap<String, i64>>,
+    closes: Closes,
+    held: u64,
+    /// Whether the server's TIME_WAIT sockets are in it.
+    is_servers: bool,
+}
+
+/// The kernel's number, or why there is none to check against.
+type Kernel = Result<i64, String>;
+
+/// A difference that is explained.
+#[derive(Debug, Default)]
+struct Allowance {
+    up_to: u64,
+    why: &'static str,
+}
+
+impl<'a> Books<'a> {
+    fn accounts(&self) -> Vec<Account<'a>> {
+        let account = |whose, counters, closes, held, is_servers| Account {
+            whose,
+            counters,
+            closes,
+            held,
+            is_servers,
+        };
+        match self.counted {
+            Counted::Apart { client, server } => vec![
+                account("client", Some(client), self.client_closes(), self.held[0], false),
+                account("server", Some(server), self.server, self.held[1], true),
+            ],
+            Counted::Together(both) => vec![self.joint(Some(both))],
+            Counted::Shared => vec![self.joint(None)],
+        }
+    }
+
+    /// The client's endings, with those connections that a reset ended before connect() told of them.
+    fn client_closes(&self) -> Closes {
+        Closes {
+            peer_reset: self.client.peer_reset + self.reset_in_connect(),
+            ..self.client
+        }
+    }
+
+    /// Connections that the server reset before connect() told of the handshake: in SYN_SENT it would be ECONNREFUSED.
+    fn reset_in_connect(&self) -> u64 {
+        self.connect_failed(&[libc::ECONNRESET])
+    }
+
+    fn joint(&self, counters: Option<&'a BTreeMap<String, i64>>) -> Account<'a> {
+        Account {
+            whose: "both sides",
+            counters,
+            closes: self.client_closes() + self.server,
+            held: self.held.iter().sum(),
+            is_servers: true,
+        }
+    }
+
+    /// A counter of the client's namespace.
+    fn client_counter(&self, name: &str) -> Kernel {
+        sum(self.accounts()[0].counters, &[name])
+    }
+
+    /// A counter of the server's namespace.
+    fn server_counter(&self, name: &str) -> Kernel {
+        sum(self.accounts().last().and_then(|account| account.counters), &[name])
+    }
+
+    /// Failed connect() calls with one of these errnos.
+    fn connect_failed(&self, errnos: &[i32]) -> u64 {
+        let count = |errno: &i32| self.attempts.count(Phase::Connect, Cause::Errno(*errno));
+        errnos.iter().map(count).sum()
+    }
+
+    fn in_phase(&self, phases: &[Phase]) -> u64 {
+        let failures = self.attempts.failures();
+        let of_phase = failures.iter().filter(|failure| phases.contains(&failure.phase));
+        of_phase.map(|failure| failure.count).sum()
+    }
+
+    /// connect() calls that we gave up: the kernel may have got further than we know.
+    fn given_up(&self) -> u64 {
+        let count = |cause| self.attempts.count(Phase::Connect, cause);
+        count(Cause::LingerTimeout) + count(Cause::Cancelled)
+    }
+
+    /// Connections that failed after they were established: either end may have been in the middle of something.
+    fn broken_off(&self) -> Allowance {
+        Allowance {
+            up_to: self.in_phase(&[Phase::Send, Phase::Recv, Phase::Close]),
+            why: "connections that failed after the handshake may have been closed by either end",
+        }
+    }
+
+    fn attempts(&self) -> LedgerRow {
+        let sum = self.attempts.ok + self.attempts.failed();
+        let ours = (signed(self.attempts.attempted), "attempts begun");
+        row(
+            "attempts",
+            ours,
+            Ok(signed(sum)),
+            "ok + failed (ours)",
+            Allowance::default(),
+        )
+    }
+
+    fn endings(&self) -> LedgerRow {
+        let Closes {
+            closed_first,
+            aborted,
+            peer_closed_first,
+            peer_reset,
+        } = self.client;
+        let sum = signed(closed_first + aborted + peer_closed_first + peer_reset);
+        let ours = (signed(self.attempts.connected), "connect() succeeded");
+        let theirs = "client's closed first + aborted + closed by peer + reset by peer (ours)";
+        row("client endings", ours, Ok(sum), theirs, Allowance::default())
+    }
+
+    fn client_opens(&self) -> LedgerRow {
+        let before = self.in_phase(&[Phase::Socket, Phase::Bind]) + self.connect_failed(&BEFORE_SYN);
+        let routing = self.connect_failed(&ROUTING);
+        let ours = (
+            signed(self.attempts.attempted) - signed(before + routing),
+            "attempts less those that failed before the SYN (socket, bind, no port, no route)",
+        );
+        let allowance = Allowance {
+            up_to: routing,
+            why: "unreachable: told by routing before the SYN, or by ICMP after it",
+        };
+        row(
+            "client opens",
+            ours,
+            self.client_counter("ActiveOpens"),
+            "ActiveOpens",
+            allowance,
+        )
+    }
+
+    fn failed_opens(&self) -> LedgerRow {
+        let by_kernel = self
+            .attempts
+            .failures()
+            .iter()
+            .fold(0, |sum, failure| match (failure.phase, failure.cause) {
+                // A reset after the handshake is no failed open to the kernel.
+                (Phase::Connect, Cause::Errno(libc::ECONNRESET)) => sum,
+                (Phase::Connect, Cause::Errno(errno)) if !BEFORE_SYN.contains(&errno) && !ROUTING.contains(&errno) => {
+                    sum + failure.count
+                }
+                _ => sum,
+            });
+        let ours = (signed(by_kernel), "connect() refused or timed out by the kernel");
+        let allowance = Allowance {
+            up_to: self.connect_failed(&ROUTING) + self.given_up(),
+            why: "unreachable or given up: the kernel may have ended the attempt first",
+        };
+        row(
+            "failed opens",
+            ours,
+            self.client_counter("AttemptFails"),
+            "AttemptFails",
+            allowance,
+        )
+    }
+
+    fn server_opens(&self) -> LedgerRow {
+        let ours = (
+            signed(self.attempts.connected + self.reset_in_connect()),
+            "connect() succeeded, or told of a reset after the handshake",
+        );
+        let overflows = self.server_counter("ListenOverflows").unwrap_or(0);
+        let allowance = Allowance {
+            up_to: self.given_up() + overflows.unsigned_abs(),
+            why: "given up, or the accept queue was full: the two ends disagree on whether the handshake was completed",
+        };
+        row(
+            "server opens",
+            ours,
+            self.server_counter("PassiveOpens"),
+            "PassiveOpens",
+            allowance,
+        )
+    }
+
+    fn accepts(&self) -> LedgerRow {
+        let ours = (signed(self.accepted), "accepted");
+        row(
+            "server accepts",
+            ours,
+            self.server_counter("PassiveOpens"),
+            "PassiveOpens",
+            Allowance::default(),
+        )
+    }
+
+    fn aborts(&self, account: &Account<'_>) -> LedgerRow {
+        let ours = (signed(account.closes.aborted), "closed first with SO_LINGER 0");
+        let name = format!("aborts, {}", account.whose);
+        row(
+            &name,
+            ours,
+            sum(account.counters, &["TCPAbortOnData"]),
+            "TCPAbortOnData",
+            self.broken_off(),
+        )
+    }
+
+    fn resets(&self, account: &Account<'_>) -> LedgerRow {
+        let Closes { aborted, peer_reset, .. } = account.closes;
+        let ours = (signed(aborted + peer_reset), "aborted + reset by peer");
+        let name = format!("resets, {}", account.whose);
+        row(
+            &name,
+            ours,
+            sum(account.counters, &["EstabResets"]),
+            "EstabResets",
+            self.broken_off(),
+        )
+    }
+
+    fn time_wait_made(&self, account: &Account<'_>) -> LedgerRow {
+        let ours = (signed(account.closes.closed_first), "closed first with FIN");
+        let names = ["TW", "TWKilled", "TCPTimeWaitOverflow"];
+        let kernel = if self.kernel >= TW_COUNTS_BEGINNINGS {
+            sum(account.counters, &names)
+        } else {
+            Err("before Linux 5.19 TW may count a TIME_WAIT when it ends".into())
+        };
+        let name = format!("TIME_WAIT made, {}", account.whose);
+        row(
+            &name,
+            ours,
+            kernel,
+            "TW + TWKilled + TCPTimeWaitOverflow",
+            self.broken_off(),
+        )
+    }
+
+    fn time_wait_held(&self, account: &Account<'_>) -> LedgerRow {
+        let reaccepted = match self.reused {
+            _ if !account.is_servers || self.server.closed_first == 0 => Ok(0),
+            Some(reused) => Ok(signed(reused)),
+            None => {
+                Err("the kernel does not count TIME_WAIT sockets that an incoming SYN replaces; observe.tuples does")
+            }
+        };
+        let gone = sum(account.counters, &["TWRecycled", "TCPTimeWaitOverflow"]);
+        let (gone, held) = match (gone, reaccepted) {
+            _ if self.seconds >= TIME_WAIT_SECONDS => {
+                (0, Err("the load ran so long that TIME_WAIT ended meanwhile".into()))
+            }
+            (Ok(gone), Ok(reaccepted)) => (gone + reaccepted, Ok(signed(account.held))),
+            (Err(why), _) => (0, Err(why)),
+            (_, Err(why)) => (0, Err(why.into())),
+        };
+        let ours = signed(account.closes.closed_first) - gone;
+        let ours = (
+            ours,
+            "closed first with FIN, less TWRecycled, TCPTimeWaitOverflow and four-tuples accepted again",
+        );
+        let name = format!("TIME_WAIT held, {}", account.whose);
+        row(
+            &name,
+            ours,
+            held,
+            "TIME_WAIT and orphaned FIN_WAIT2 in the last dump",
+            self.broken_off(),
+        )
+    }
+
+    /// Where the client alone holds TIME_WAIT, a four-tuple used again is one recycled.
+    fn reuse(&self) -> Option<LedgerRow> {
+        let client_alone = self.client.aborted == 0 && self.server.closed_first + self.server.aborted == 0;
+        let reused = self
+            .reused
+            .filter(|_| client_alone && self.seconds < TIME_WAIT_SECONDS)?;
+        let allowance = Allowance {
+            up_to: self.attempts.failed(),
+            why: "an attempt that failed may have replaced a TIME_WAIT, and a failed connection may have left none",
+        };
+        let ours = (signed(reused), "successful connections on a four-tuple that was closed before");
+        Some(row(
+            "reuse",
+            ours,
+            self.client_counter("TWRecycled"),
+            "TWRecycled",
+            allowance,
+        ))
+    }
+}
+
+fn row(name: &str, (ours, ours_is): (i64, &str), kernel: Kernel, kernel_is: &str, allowance: Allowance) -> LedgerRow {
+    let tolerance = signed(allowance.up_to);
+    let balanced = kernel
+        .as_ref()
+        .map_or(true, |kernel| ours.abs_diff(*kernel) <= allowance.up_to);
+    let note = match &kernel {
+        Err(why) => Some(format!("not checked: {why}")),
+        Ok(_) => (tolerance > 0).then(|| allowance.why.to_owned()),
+    };
+    LedgerRow {
+        name: name.to_owned(),
+        ours,
+        ours_is: ours_is.to_owned(),
+        kernel: kernel.ok(),
+        kernel_is: kernel_is.to_owned(),
+        tolerance,
+        balanced,
+        note,
+    }
+}
+
+/// The sum of several counters; none of them may be missing, since absent is not zero.
+fn sum(counters: Option<&BTreeMap<String, i64>>, names: &[&str]) -> Kernel {
+    let counters = counters.ok_or("other programs use the same counters")?;
+    let value = |name: &&str| {
+        counters
+            .get(*name)
+            .copied()
+            .ok_or_else(|| format!("this kernel has no {name}"))
+    };
+    names.iter().map(value).sum()
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
