@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Barrier;
 use std::thread;
@@ -119,11 +120,10 @@ fn acquiring_gives_what_the_user_is_entitled_to() {
 }
 
 fn a_process_with_threads_is_refused_a_user_namespace() {
-    if nix::unistd::geteuid().is_root() {
-        return; // Nothing is unshared as root; the other run of this test is the one that tells.
+    match thread::spawn(privilege::acquire).join().unwrap() {
+        Ok(privilege) => assert_eq!((privilege, nix::unistd::geteuid().is_root()), (Privilege::Root, true)),
+        Err(refusal) => assert!(refusal.reason.contains("2 threads"), "{refusal}"),
     }
-    let refusal = thread::spawn(privilege::acquire).join().unwrap().unwrap_err();
-    assert!(refusal.reason.contains("2 threads"), "{refusal}");
 }
 
 /// The child that `a_user_namespace_forbidden_…` starts: prints what acquire() says.
@@ -314,6 +314,9 @@ fn four_thousand_addresses_a_side_are_usable() {
             })
             .unwrap();
         accepting.join().unwrap();
+        if (topology, family) == (Topology::Loopback, Family::Ipv6) {
+            continue; // An entry an address on lo, which newer kernels do not count against gc_thresh3.
+        }
         // The neighbour tables are the machine's: other processes' entries come and go, 4,096 of ours must not.
         let grown = neighbours_of_all_namespaces().saturating_sub(neighbours);
         assert!(grown < 64, "{grown} neighbour entries for {topology:?} {family:?}");
@@ -431,10 +434,15 @@ fn topology_host_sets_no_sysctl() {
     let mut plan = plan(Topology::Host, Family::Ipv4);
     plan.sysctl.client.insert(REUSE.to_owned(), "1".to_owned());
     let before = host();
-    assert!(try_to_build(&plan).unwrap_err().reason.contains("never sets"));
-    assert_eq!(host(), before);
+    assert!(
+        Lab::build(&plan, Privilege::None)
+            .unwrap_err()
+            .reason
+            .contains("never sets")
+    );
+    assert_unchanged(&before);
     plan.sysctl.client.clear();
-    let lab = build(&plan);
+    let lab = Lab::build(&plan, Privilege::None).unwrap();
     assert_eq!(lab.description(), "host");
     assert!(lab.client.effective_sysctls().unwrap().contains_key(REUSE));
 }
@@ -447,23 +455,25 @@ fn without_privilege_there_is_only_the_host() {
 // ── what is left ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 /// The host's links and every sysctl of its network that can be read and does not move by itself.
-fn host() -> Vec<(String, Vec<u8>)> {
-    let mut found = vec![("links".to_owned(), links())];
-    let mut directories = vec!["/proc/sys/net".into()];
+fn host() -> BTreeSet<(PathBuf, Vec<u8>)> {
+    let mut found = BTreeSet::from([(PathBuf::from("links"), links())]);
+    let mut directories = vec![PathBuf::from("/proc/sys/net")];
     while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir::<std::path::PathBuf>(directory).unwrap().flatten() {
+        for entry in fs::read_dir(directory).unwrap().flatten() {
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => directories.push(entry.path()),
-                _ => found.extend(
-                    fs::read(entry.path())
-                        .ok()
-                        .map(|value| (entry.path().display().to_string(), value)),
-                ),
+                _ => found.extend(fs::read(entry.path()).ok().map(|value| (entry.path(), value))),
             }
         }
     }
     found.retain(|(path, _)| !path.ends_with("netfilter/nf_conntrack_count"));
     found
+}
+
+fn assert_unchanged(before: &BTreeSet<(PathBuf, Vec<u8>)>) {
+    let now = host();
+    let changes: Vec<_> = before.symmetric_difference(&now).collect();
+    assert!(changes.is_empty(), "{changes:?}");
 }
 
 fn links() -> Vec<u8> {
@@ -476,6 +486,7 @@ fn links() -> Vec<u8> {
 }
 
 fn the_host_is_as_it_was_after_a_lab() {
+    let privilege = privilege::acquire().unwrap(); // What may be read differs inside.
     let before = host();
     assert!(before.len() > 200, "{} values", before.len());
     let mut plan = plan(Topology::Pair, Family::Ipv6);
@@ -490,11 +501,11 @@ fn the_host_is_as_it_was_after_a_lab() {
     ];
     plan.sysctl.client = values.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     plan.sysctl.server = plan.sysctl.client.clone();
-    let lab = build(&plan);
+    let lab = Lab::build(&plan, privilege).unwrap();
     exchange(&lab, None, lab.server.addresses()[0]);
-    assert_eq!(host(), before);
+    assert_unchanged(&before);
     drop(lab);
-    assert_eq!(host(), before);
+    assert_unchanged(&before);
 }
 
 fn a_dropped_lab_leaves_no_descriptor_and_no_namespace() {
