@@ -1,1 +1,134 @@
 //! What the machine allows, and the network that a trial runs in: namespaces, topology, sysctls, limits.
+//!
+//! A lab is made of unnamed network namespaces. Only open descriptors and threads keep one alive, so that it vanishes
+//! with the process however that ends, links, addresses and sysctls included. The host's own network is never written.
+//! Knows the plan's topology, addresses and sysctls; must not know what is done in the lab.
+#![forbid(unsafe_code)]
+
+mod address;
+pub mod limits;
+pub mod machine;
+mod namespace;
+mod netlink;
+pub mod preflight;
+pub mod privilege;
+mod side;
+mod sysctl;
+mod topology;
+
+use std::sync::Arc;
+
+use crate::scenario::plan::TrialPlan;
+use crate::scenario::spec::Topology;
+use address::End;
+use namespace::Namespace;
+pub use privilege::Privilege;
+pub use side::Side;
+
+/// The server's first port; further ones follow it. Above the privileged ports and below every default ephemeral
+/// range (it starts at 32768), so that no client's port takes one of the server's.
+pub const FIRST_SERVER_PORT: u16 = 7000;
+
+/// Why a lab could not be made as asked, and what would mend it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}; to mend it: {remedy}")]
+pub struct Unavailable {
+    pub reason: String,
+    pub remedy: String,
+}
+
+impl Unavailable {
+    fn new(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// The network of one trial, gone when this is dropped and no thread is left in it.
+#[derive(Debug)]
+pub struct Lab {
+    pub client: Side,
+    pub server: Side,
+    description: String,
+}
+
+impl Lab {
+    /// Builds the topology that the plan asks for, gives both sides their addresses and sets their sysctls.
+    ///
+    /// # Errors
+    /// Whatever the machine forbids or lacks, a sysctl that did not take included. Nothing is left behind.
+    pub fn build(plan: &TrialPlan, privilege: Privilege) -> Result<Self, Unavailable> {
+        if privilege == Privilege::None && plan.lab.topology != Topology::Host {
+            return Err(Unavailable::new(
+                "a network namespace needs privileges that were not acquired",
+                "run as root, allow user namespaces (linger check tells how), or use --lab host",
+            ));
+        }
+        let (client, server) = match plan.lab.topology {
+            Topology::Host => on_the_host(plan)?,
+            Topology::Loopback => over_loopback(plan)?,
+            Topology::Pair => over_a_pair(plan)?,
+        };
+        let description = match plan.lab.topology {
+            Topology::Host => "host".to_owned(),
+            Topology::Loopback => format!("loopback, {privilege}"),
+            Topology::Pair => format!("pair, {privilege}"),
+        };
+        Ok(Self {
+            client,
+            server,
+            description,
+        })
+    }
+
+    /// How the lab was made, such as `pair, user namespace`.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Whether client and server are in one network namespace, and so share sysctls, counters and TIME_WAIT sockets.
+    #[must_use]
+    pub fn shares_namespace(&self) -> bool {
+        self.client.is_with(&self.server)
+    }
+}
+
+fn on_the_host(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
+    if let Some(name) = plan.sysctl.client.keys().chain(plan.sysctl.server.keys()).next() {
+        return Err(Unavailable::new(
+            format!("the scenario sets {name}, and topology host reads the host's sysctls but never sets them"),
+            "use --lab loopback or --lab pair, or leave the sysctl out",
+        ));
+    }
+    let [client, server] = address::addresses(plan);
+    topology::check_host(&[&client, &server])?;
+    Ok((
+        Side::new(End::Client, None, client),
+        Side::new(End::Server, None, server),
+    ))
+}
+
+fn over_loopback(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
+    let [client, server] = address::addresses(plan);
+    let namespace = Arc::new(Namespace::create()?);
+    let mut client = Side::new(End::Client, Some(Arc::clone(&namespace)), client);
+    let mut server = Side::new(End::Server, Some(namespace), server);
+    topology::raise_loopback(&client, plan.lab.family, &[client.addresses(), server.addresses()])?;
+    let both = sysctl::merged(&plan.sysctl)?;
+    client.set_sysctls(&both)?;
+    server.set_sysctls(&both)?;
+    Ok((client, server))
+}
+
+fn over_a_pair(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
+    let [client, server] = address::addresses(plan);
+    let mut client = Side::new(End::Client, Some(Arc::new(Namespace::create()?)), client);
+    let mut server = Side::new(End::Server, Some(Arc::new(Namespace::create()?)), server);
+    topology::join_by_veth(&client, &server, plan.lab.family)?;
+    client.set_sysctls(&plan.sysctl.client)?;
+    server.set_sysctls(&plan.sysctl.server)?;
+    Ok((client, server))
+}

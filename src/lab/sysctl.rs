@@ -1,0 +1,278 @@
+//! Sysctls of a network namespace: written, read back, and told apart where they do not take.
+//!
+//! Why the host stays untouched. /proc/sys/net shows each thread the tables of its own network namespace. The kernel
+//! registers a global table in the initial namespace only, so that a global sysctl is absent from ours; where one is
+//! shown all the same it is read-only, for root too (net_ctl_permissions; since Linux 5.13 ensure_safe_net_sysctl takes
+//! the write bits away from every entry whose data is global). The few that were global, shown and writable before
+//! that are listed below and refused. So we write only from inside a new namespace, only below /proc/sys/net, only to
+//! files that are writable there, and never to those few. Which sysctl is per namespace differs by kernel: it is
+//! probed here by presence and never by version.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::{Side, Unavailable};
+use crate::scenario::plan::SysctlPlan;
+
+const ROOT: &str = "/proc/sys";
+
+/// Global data that a namespace of its own could write before Linux 5.13.
+const LEAKED_BEFORE_5_13: [&str; 5] = [
+    "net.ipv4.tcp_allowed_congestion_control",
+    "net.netfilter.nf_conntrack_buckets",
+    "net.netfilter.nf_conntrack_expect_max",
+    "net.netfilter.nf_conntrack_max",
+    "net.nf_conntrack_max",
+];
+
+/// What bears on TIME_WAIT, port selection, the accept queue and timeouts, and is read back into each record.
+pub(super) const THAT_MATTER: [&str; 29] = [
+    "net.core.somaxconn",
+    "net.ipv4.ip_autobind_reuse",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_nonlocal_bind",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.tcp_abort_on_overflow",
+    "net.ipv4.tcp_challenge_ack_limit",
+    "net.ipv4.tcp_child_ehash_entries",
+    "net.ipv4.tcp_congestion_control",
+    "net.ipv4.tcp_ehash_entries",
+    "net.ipv4.tcp_fastopen",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_invalid_ratelimit",
+    "net.ipv4.tcp_max_orphans",
+    "net.ipv4.tcp_max_syn_backlog",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_migrate_req",
+    "net.ipv4.tcp_orphan_retries",
+    "net.ipv4.tcp_retries2",
+    "net.ipv4.tcp_rfc1337",
+    "net.ipv4.tcp_rto_min_us",
+    "net.ipv4.tcp_syn_retries",
+    "net.ipv4.tcp_synack_retries",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_timestamps",
+    "net.ipv4.tcp_tw_recycle",
+    "net.ipv4.tcp_tw_reuse",
+    "net.ipv4.tcp_tw_reuse_delay",
+];
+
+/// What the catalogue's scenarios set (from Linux 4.15 on each is per namespace).
+pub(super) const THAT_SCENARIOS_SET: [&str; 13] = [
+    "net.core.somaxconn",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_abort_on_overflow",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_max_syn_backlog",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_rfc1337",
+    "net.ipv4.tcp_syn_retries",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_timestamps",
+    "net.ipv4.tcp_tw_reuse",
+    "net.ipv4.tcp_tw_reuse_delay",
+];
+
+/// The values of those that the calling thread's namespace has.
+pub(super) fn read_all<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, String> {
+    let read = |name: &str| Some((name.to_owned(), read(&path(name)?).ok()?));
+    names.into_iter().filter_map(read).collect()
+}
+
+/// What both sides of one namespace ask for.
+pub(super) fn merged(plan: &SysctlPlan) -> Result<BTreeMap<String, String>, Unavailable> {
+    let mut both = plan.client.clone();
+    for (name, value) in &plan.server {
+        match both.insert(name.clone(), value.clone()) {
+            Some(clients) if normal(&clients) != normal(value) => {
+                return Err(Unavailable::new(
+                    format!(
+                        "{name} is to be {clients} on the client and {value} on the server, which share a namespace"
+                    ),
+                    "give both the same value, or use --lab pair",
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(both)
+}
+
+/// Sets `name` to `value` inside the side's namespace and reads it back.
+pub(super) fn set(side: &Side, name: &str, value: &str) -> Result<(), Unavailable> {
+    if side.namespace_descriptor().is_none() {
+        return Err(not_per_namespace(name));
+    }
+    let path = path(name).ok_or_else(|| {
+        Unavailable::new(
+            format!("`{name}` is not a sysctl of a network namespace"),
+            "name one below net., dotted as sysctl(8) has it, such as net.ipv4.tcp_tw_reuse",
+        )
+    })?;
+    if LEAKED_BEFORE_5_13.contains(&name) {
+        return Err(not_per_namespace(name));
+    }
+    let back = side.run(|| fs::write(&path, format!("{value}\n")).and_then(|()| read(&path)))?;
+    match back {
+        Ok(back) if normal(&back) == normal(value) => Ok(()),
+        Ok(back) => Err(Unavailable::new(
+            format!(
+                "{name} on the {} was set to {value} and read back as {back}",
+                side.name()
+            ),
+            "ask for a value that this kernel keeps as it is",
+        )),
+        Err(error) => Err(refused(&path, side.name(), name, value, &error)),
+    }
+}
+
+/// Why a write inside a namespace failed. Called on a thread of the host's namespace, which is only read.
+fn refused(path: &Path, side: &str, name: &str, value: &str, error: &io::Error) -> Unavailable {
+    match error.kind() {
+        ErrorKind::NotFound if !path.exists() => Unavailable::new(
+            format!("this kernel has no sysctl {name}"),
+            nearest(name).map_or_else(
+                || "leave it out, or use a kernel that has it".to_owned(),
+                |nearest| format!("the nearest that it has is {nearest}"),
+            ),
+        ),
+        ErrorKind::NotFound | ErrorKind::PermissionDenied => not_per_namespace(name),
+        _ => Unavailable::new(
+            format!("the kernel refused {name} = {value} on the {side}: {error}"),
+            "ask for a value in the range that the kernel's ip-sysctl documentation gives",
+        ),
+    }
+}
+
+fn not_per_namespace(name: &str) -> Unavailable {
+    Unavailable::new(
+        format!("{name} is not per network namespace on this kernel, and linger does not write the host's"),
+        "use a kernel on which it is per namespace, or a machine of its own",
+    )
+}
+
+/// The file of a sysctl below `net.`, as sysctl(8) has it: dots separate, and a slash stands for a dot within a name
+/// (`net.ipv4.conf.eth0/100.forwarding`). None for every other name, so that no path leads out of /proc/sys/net.
+fn path(name: &str) -> Option<PathBuf> {
+    let mut parts = name.split('.').map(|part| part.replace('/', "."));
+    let sound = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    (parts.next()? == "net").then_some(())?;
+    let mut path = Path::new(ROOT).join("net");
+    let before = path.clone();
+    for part in parts {
+        sound(&part).then(|| path.push(&part))?;
+    }
+    (path != before).then_some(path)
+}
+
+/// The dotted name of a file below /proc/sys.
+fn name(path: &Path) -> Option<String> {
+    let parts = path.strip_prefix(ROOT).ok()?.iter();
+    let parts: Option<Vec<_>> = parts.map(|part| Some(part.to_str()?.replace('.', "/"))).collect();
+    Some(parts?.join("."))
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path).map(|text| normal(&text))
+}
+
+/// The kernel separates a vector's numbers by tabs and ends every value with a newline.
+fn normal(value: &str) -> String {
+    value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The existing sysctl whose name is most like `wanted`, if one is alike at all.
+fn nearest(wanted: &str) -> Option<String> {
+    let mut found = Vec::new();
+    collect(&Path::new(ROOT).join("net"), &mut found);
+    let distance = |name: &String| strsim::damerau_levenshtein(name, wanted);
+    found
+        .into_iter()
+        .min_by_key(distance)
+        .filter(|name| distance(name) <= wanted.len() / 3)
+}
+
+fn collect(directory: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => collect(&entry.path(), found),
+            _ => found.extend(name(&entry.path())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_slash_stands_for_a_dot_within_a_name() {
+        let file = path("net.ipv4.conf.eth0/100.forwarding").unwrap();
+        assert_eq!(file, Path::new("/proc/sys/net/ipv4/conf/eth0.100/forwarding"));
+        assert_eq!(name(&file).unwrap(), "net.ipv4.conf.eth0/100.forwarding");
+    }
+
+    #[test]
+    fn only_names_below_net_have_a_file() {
+        for name in [
+            "",
+            "net",
+            "net.",
+            "kernel.hostname",
+            "net..x",
+            "net.//.x",
+            "net./.x",
+            "/net.x",
+            "net/ipv4.x",
+        ] {
+            assert_eq!(path(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_namespace_cannot_have_two_values() {
+        let side = |value: &str| BTreeMap::from([("net.ipv4.ip_local_port_range".to_owned(), value.to_owned())]);
+        let plan = |client: &str, server: &str| SysctlPlan {
+            client: side(client),
+            server: side(server),
+        };
+        assert!(merged(&plan("1 2", "1\t2")).is_ok());
+        let refusal = merged(&plan("1 2", "1 3")).unwrap_err();
+        assert!(refusal.reason.contains("share a namespace"), "{refusal}");
+    }
+
+    #[test]
+    fn a_misspelt_name_finds_its_neighbour() {
+        assert_eq!(
+            nearest("net.ipv4.tcp_tw_resue").as_deref(),
+            Some("net.ipv4.tcp_tw_reuse")
+        );
+        assert_eq!(nearest("net.x"), None);
+    }
+
+    #[test]
+    fn the_sysctls_that_matter_have_files() {
+        assert!(
+            THAT_MATTER
+                .iter()
+                .chain(&LEAKED_BEFORE_5_13)
+                .all(|name| path(name).is_some())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_leads_out_of_proc_sys_net(name in "(net)?[./a\\PC]{0,12}") {
+            if let Some(path) = path(&name) {
+                prop_assert!(path.starts_with("/proc/sys/net"));
+                prop_assert!(path.iter().all(|part| part != ".." && part != "."));
+                prop_assert!(path.iter().count() > 4);
+            }
+        }
+    }
+}

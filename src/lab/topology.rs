@@ -1,0 +1,217 @@
+//! How the sides are joined: over one namespace's loopback interface, or by a veth pair between two.
+//!
+//! The first connection must cost what the thousandth costs, so that nothing is left to be found out over the wire.
+//! Both veth ends are NOARP and bear one MAC address: the kernel then fills a neighbour entry with the device's own
+//! address (arp_constructor, ndisc_constructor), which is the peer's too. No ARP, no neighbour or duplicate-address
+//! discovery, no multicast group for each IPv6 address. Everything is routed by way of a gateway that nobody is, so
+//! that there is one neighbour entry a side and not one an address: the neighbour tables belong to the whole machine
+//! (gc_thresh3 = 1024 entries over all namespaces), and 4,096 entries would crowd out the host's. The routes name the
+//! side's first address as the preferred source, which spares IPv6 a search through all of them at each connect().
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
+};
+use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::libc::EOPNOTSUPP;
+
+use super::netlink::{NetlinkError, Request, RouteSocket};
+use super::{Side, Unavailable, sysctl};
+use crate::scenario::spec::Family;
+
+/// The same at both ends; 02 marks it as locally administered.
+const MAC: [u8; 6] = [0x02, b'l', b'i', b'n', b'g', b'r'];
+/// The kernel gives every namespace's loopback interface this index.
+const LOOPBACK_INDEX: u32 = 1;
+/// Gateways that nobody is. IPv6 before 4.16 takes a link-local one only, where none is known on the link.
+const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// How long the link may take to come up; it takes milliseconds.
+const LINK_UP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Brings the loopback interface of a side's namespace up and gives it those addresses that it does not have by nature.
+pub(super) fn raise_loopback(side: &Side, family: Family, addresses: &[&[IpAddr]]) -> Result<(), Unavailable> {
+    if family == Family::Ipv6 {
+        // Absent where the kernel has no IPv6, and 1 where the host forbids it to new namespaces.
+        sysctl::set(side, "net.ipv6.conf.all.disable_ipv6", "0")?;
+    }
+    let foreign = addresses
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|address| !address.is_loopback());
+    let mut requests = vec![link_up("lo", LOOPBACK_INDEX)];
+    requests.extend(foreign.map(|address| add_address(*address, "lo", LOOPBACK_INDEX)));
+    configure(side, |socket| socket.change(&requests))
+}
+
+/// Joins two sides by a veth pair, with addresses and routes, and returns when packets pass.
+pub(super) fn join_by_veth(client: &Side, server: &Side, family: Family) -> Result<(), Unavailable> {
+    let ends = [client, server];
+    for side in ends {
+        raise_loopback(side, family, &[])?;
+    }
+    configure(client, |socket| socket.change(&[create_veth(client, server)]))?;
+    for side in ends {
+        configure(side, |socket| {
+            let index = socket.link(side.name())?.header.index;
+            socket.change(&[link_up(side.name(), index)])
+        })?;
+    }
+    // The carrier is there once both ends are up. Till then packets are dropped, and older kernels leave IPv6
+    // addresses tentative in spite of NODAD and so refuse routes that prefer them.
+    for side in ends {
+        configure(side, |socket| {
+            let index = await_carrier(socket, side.name())?;
+            let mut requests: Vec<_> = side
+                .addresses()
+                .iter()
+                .map(|address| add_address(*address, side.name(), index))
+                .collect();
+            requests.push(add_route(side, family, index));
+            socket.change(&requests)
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether the host has the addresses that topology host would use; it is given none.
+pub(super) fn check_host(addresses: &[&[IpAddr]]) -> Result<(), Unavailable> {
+    for address in addresses.iter().copied().flatten() {
+        TcpListener::bind((*address, 0)).map_err(|error| {
+            Unavailable::new(
+                format!("the host has no address {address}, and topology host adds none: {error}"),
+                "ask for one address a side, for family ipv4, or use --lab loopback",
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// Does rtnetlink work inside a side's namespace.
+fn configure(
+    side: &Side,
+    work: impl FnOnce(&mut RouteSocket) -> Result<(), NetlinkError> + Send,
+) -> Result<(), Unavailable> {
+    side.run(|| work(&mut RouteSocket::open()?))?
+        .map_err(|error| match error {
+            NetlinkError::Refused {
+                errno: EOPNOTSUPP,
+                ref what,
+            } if what.contains("veth") => Unavailable::new(
+                "the kernel has no veth links",
+                "load the module as root (modprobe veth), use a kernel with CONFIG_VETH, or use --lab loopback",
+            ),
+            error => Unavailable::new(error.to_string(), "use --lab loopback, or --lab host"),
+        })
+}
+
+/// Polls until the link can carry packets: the kernel tells it by the operational state (RFC 2863), which follows the
+/// carrier within a moment.
+fn await_carrier(socket: &mut RouteSocket, name: &str) -> Result<u32, NetlinkError> {
+    let given_up = Instant::now() + LINK_UP_WITHIN;
+    loop {
+        let link = socket.link(name)?;
+        if link.attributes.contains(&LinkAttribute::OperState(State::Up)) {
+            return Ok(link.header.index);
+        }
+        if Instant::now() > given_up {
+            return Err(NetlinkError::Answer(format!(
+                "link {name} is not up after {LINK_UP_WITHIN:?}"
+            )));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Each end is named after its side.
+fn create_veth(client: &Side, server: &Side) -> Request {
+    let end = |side: &Side| {
+        let mut link = LinkMessage::default();
+        // Not up yet: it takes its flags and its MAC address together, before anything is sent.
+        link.header.flags = LinkFlags::Noarp;
+        link.header.change_mask = LinkFlags::Noarp;
+        link.attributes = vec![
+            LinkAttribute::IfName(side.name().to_owned()),
+            LinkAttribute::Address(MAC.to_vec()),
+        ];
+        link
+    };
+    let mut peer = end(server);
+    peer.attributes
+        .extend(server.namespace_descriptor().map(LinkAttribute::NetNsFd));
+    let mut link = end(client);
+    link.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+    ]));
+    Request {
+        what: "create a veth pair".to_owned(),
+        message: RouteNetlinkMessage::NewLink(link),
+    }
+}
+
+fn link_up(name: &str, index: u32) -> Request {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.header.flags = LinkFlags::Up;
+    link.header.change_mask = LinkFlags::Up;
+    Request {
+        what: format!("bring link {name} up"),
+        message: RouteNetlinkMessage::SetLink(link),
+    }
+}
+
+/// Adds an address without a prefix: what is reached through the link is the route's matter.
+fn add_address(address: IpAddr, link: &str, index: u32) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    (message.header.family, message.header.prefix_len) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    message.header.flags = AddressHeaderFlags::Nodad;
+    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
+    Request {
+        what: format!("add address {address} to link {link}"),
+        message: RouteNetlinkMessage::NewAddress(message),
+    }
+}
+
+/// The way to all of the other side's addresses.
+fn add_route(side: &Side, family: Family, index: u32) -> Request {
+    let (address_family, gateway) = match family {
+        Family::Ipv4 => (AddressFamily::Inet, IpAddr::V4(GATEWAY_V4)),
+        Family::Ipv6 => (AddressFamily::Inet6, IpAddr::V6(GATEWAY_V6)),
+    };
+    let (prefix, length) = side.end().other().prefix(family);
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family,
+        destination_prefix_length: length,
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Static,
+        kind: RouteType::Unicast,
+        // Take it for a neighbour although no prefix covers it.
+        flags: RouteFlags::Onlink,
+        ..RouteHeader::default()
+    };
+    message.attributes = vec![
+        RouteAttribute::Destination(prefix.into()),
+        RouteAttribute::Gateway(gateway.into()),
+        RouteAttribute::Oif(index),
+    ];
+    let source = side.addresses().first();
+    message
+        .attributes
+        .extend(source.map(|source| RouteAttribute::PrefSource((*source).into())));
+    Request {
+        what: format!("route {prefix}/{length} by way of {gateway}"),
+        message: RouteNetlinkMessage::NewRoute(message),
+    }
+}
