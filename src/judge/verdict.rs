@@ -3,6 +3,7 @@
 use cel::Value;
 use cel::common::ast::{Expr, IdedExpr, operators};
 
+use super::conjunction::conjuncts;
 use super::expression::{Evidence, GAVE_UP, compile, on_large_stack, shown};
 use super::kernel::is_in_range;
 use crate::record::schema::{Judged, Ledger, Record, Status, Verdict};
@@ -70,7 +71,7 @@ fn unbalanced(ledger: &Ledger) -> Vec<String> {
         .map(|row| {
             let kernel = row.kernel.map_or("nothing".to_owned(), |kernel| kernel.to_string());
             format!(
-                "the ledger does not balance: {}: {} is {}, {} is {kernel}, {} more or less is explained",
+                "the ledger does not balance: {}: {} {}, {} {kernel} (up to {} is explained)",
                 row.name, row.ours_is, row.ours, row.kernel_is, row.tolerance
             )
         })
@@ -168,51 +169,6 @@ fn comparison(node: &IdedExpr) -> Option<(&'static str, &IdedExpr, &IdedExpr)> {
         [left, right] => Some((operator, left, right)),
         _ => None,
     }
-}
-
-/// The parts of `a && b && c` as text; empty when the expression is no conjunction.
-///
-/// The text is cut rather than the syntax tree, which has lost it. A cut that is wrong (in a string of three quotes,
-/// say) leaves a part that does not compile: then nothing is cut.
-fn conjuncts(text: &str) -> Vec<&str> {
-    let is_conjunction = compile(text).is_ok_and(
-        |program| matches!(&program.expression().expr, Expr::Call(call) if call.func_name == operators::LOGICAL_AND),
-    );
-    if !is_conjunction {
-        return Vec::new();
-    }
-    let parts = cut(text);
-    if parts.len() > 1 && parts.iter().all(|part| compile(part).is_ok()) {
-        parts
-    } else {
-        Vec::new()
-    }
-}
-
-/// Cuts at each `&&` outside of brackets and quotes.
-fn cut(text: &str) -> Vec<&str> {
-    let (mut parts, mut begin, mut depth, mut quote) = (Vec::new(), 0, 0_i32, None);
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        match (quote, bytes[at]) {
-            (Some(_), b'\\') => at += 1,
-            (Some(open), byte) if byte == open => quote = None,
-            (Some(_), _) => {}
-            (None, byte @ (b'\'' | b'"')) => quote = Some(byte),
-            (None, b'(' | b'[' | b'{') => depth += 1,
-            (None, b')' | b']' | b'}') => depth -= 1,
-            (None, b'&') if depth == 0 && bytes[at..].starts_with(b"&&") => {
-                parts.push(text[begin..at].trim());
-                at += 1;
-                begin = at + 1;
-            }
-            _ => {}
-        }
-        at += 1;
-    }
-    parts.push(text[begin..].trim());
-    parts
 }
 
 #[cfg(test)]

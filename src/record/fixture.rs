@@ -1,6 +1,7 @@
 //! Records for tests: what runs on a real lab gave, with round figures.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde_json::json;
 
@@ -14,6 +15,12 @@ const REFUSED: u64 = 1_768;
 
 /// 30,000 connections to one destination, the client closing: 28,232 succeed, the rest find no port.
 pub(crate) fn exhaustion() -> Record {
+    // Made once: four histograms of 30,000 values take their time in an unoptimised build.
+    static EXHAUSTION: LazyLock<Record> = LazyLock::new(measured);
+    EXHAUSTION.clone()
+}
+
+fn measured() -> Record {
     Record {
         schema: SCHEMA.into(),
         linger: Linger {
@@ -139,6 +146,7 @@ pub(crate) fn active_closer() -> Vec<Record> {
                 ("load.in_flight".to_owned(), json!(16)),
             ]
             .into();
+            record.scenario["close"]["closer"] = json!(closer);
             record.repeat = repeat;
             record.verdict.expectations.truncate(1);
             if closer == "server" {
@@ -162,11 +170,23 @@ pub(crate) fn active_closer() -> Vec<Record> {
     records
 }
 
+/// The same with a range of so many ports.
+pub(crate) fn of_ports(mut record: Record, ports: u64) -> Record {
+    record.prediction.as_mut().unwrap().capacity = Some(ports);
+    record.outcomes.as_mut().unwrap().ok = ports;
+    record.time_wait.as_mut().unwrap().client = PeakEnd {
+        peak: ports,
+        end: ports,
+    };
+    record
+}
+
 /// The server holds TIME_WAIT: nothing limits the client.
 fn unlimited(record: &mut Record) {
     let prediction = record.prediction.as_mut().unwrap();
     (prediction.capacity, prediction.sustained_per_second) = (None, None);
     prediction.first_failure_attempt = None;
+    prediction.because = vec!["the server closes first, so no port of the client's stays taken".into()];
     record.residual = Some(Residual::default());
     record.outcomes = Some(Outcomes {
         ok: 30_000,
@@ -177,6 +197,10 @@ fn unlimited(record: &mut Record) {
     let time_wait = record.time_wait.as_mut().unwrap();
     std::mem::swap(&mut time_wait.client, &mut time_wait.server);
     record.latency.as_mut().unwrap().connect_failed = None;
+    for point in &mut record.timeline {
+        point.ok += std::mem::take(&mut point.failed).into_values().sum::<u64>();
+        std::mem::swap(&mut point.time_wait_client, &mut point.time_wait_server);
+    }
 }
 
 /// A trial that could not begin.

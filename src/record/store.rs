@@ -18,7 +18,7 @@ pub enum StoreError {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read records from `{path}`: {source}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("`{path}` holds no records: expected files that end in .jsonl")]
+    #[error("`{path}` holds no record: expected JSON Lines, in a directory in files that end in .jsonl")]
     NoRecords { path: PathBuf },
 }
 
@@ -87,8 +87,8 @@ impl Store {
 
 /// Gives a line that was cut in half its end, so that what follows is not joined to it.
 fn end_last_line(file: &mut File) -> io::Result<()> {
-    let is_file = file.metadata()?;
-    if !is_file.is_file() || is_file.len() == 0 {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() == 0 {
         return Ok(());
     }
     let mut last = [0];
