@@ -5,6 +5,8 @@
 //! counters; `store` writes and reads JSON Lines. Knows nothing of namespaces or sockets.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod histogram;
 pub mod ledger;
 pub mod schema;

@@ -1,0 +1,442 @@
+//! Fills a record's verdict: each expectation by itself, then the whole.
+
+use cel::Value;
+use cel::common::ast::{Expr, IdedExpr, operators};
+
+use super::conjunction::conjuncts;
+use super::expression::{Evidence, GAVE_UP, compile, on_large_stack, shown};
+use super::kernel::is_in_range;
+use crate::record::schema::{Judged, Ledger, Record, Status, Verdict};
+use crate::scenario::plan::Expectation;
+
+/// Judges `record` by `expectations` and fills its verdict. A record that is already `unavailable` stays so.
+pub fn judge(record: &mut Record, expectations: &[Expectation]) {
+    if record.verdict.status == Status::Unavailable {
+        return;
+    }
+    let judged = on_large_stack(|| {
+        let evidence = Evidence::new(record);
+        let assess = |expectation| assess(&evidence, &record.environment.kernel, expectation);
+        expectations.iter().map(assess).collect()
+    });
+    let gave_up = |expectation| without_value(expectation, Some(Status::Inconclusive), GAVE_UP.to_owned());
+    let judged = judged.unwrap_or_else(|| expectations.iter().map(gave_up).collect());
+    record.verdict = conclude(record, judged);
+}
+
+/// The whole verdict. What puts the measurement itself in doubt outweighs what it says.
+fn conclude(record: &Record, expectations: Vec<Judged>) -> Verdict {
+    let doubts = doubts(record);
+    let any = |status| expectations.iter().any(|judged| judged.status == Some(status));
+    let (status, reasons) = if !doubts.is_empty() {
+        (Status::Inconclusive, doubts)
+    } else if any(Status::Unmet) {
+        (Status::Unmet, vec![])
+    } else if any(Status::Inconclusive) {
+        (Status::Inconclusive, vec![])
+    } else if any(Status::Met) {
+        (Status::Met, vec![])
+    } else if expectations.is_empty() {
+        (Status::Met, vec!["no expectations: measured only".to_owned()])
+    } else {
+        let none = "no expectation applies to this kernel and cell".to_owned();
+        (Status::Inconclusive, vec![none])
+    };
+    Verdict {
+        status,
+        reasons,
+        expectations,
+    }
+}
+
+/// Why the measurement cannot be trusted to answer.
+fn doubts(record: &Record) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if record.interrupted {
+        doubts.push("interrupted: what was measured till then is kept; run it again to its end".to_owned());
+    }
+    match &record.ledger {
+        None => doubts.push("there is no ledger: nothing was reconciled with the kernel's counters".to_owned()),
+        Some(ledger) if !ledger.balanced => doubts.extend(unbalanced(ledger)),
+        Some(_) => {}
+    }
+    doubts
+}
+
+fn unbalanced(ledger: &Ledger) -> Vec<String> {
+    let rows: Vec<String> = ledger
+        .rows
+        .iter()
+        .filter(|row| !row.balanced)
+        .map(|row| {
+            let kernel = row.kernel.map_or("nothing".to_owned(), |kernel| kernel.to_string());
+            format!(
+                "the ledger does not balance: {}: {} {}, {} {kernel} (up to {} is explained)",
+                row.name, row.ours_is, row.ours, row.kernel_is, row.tolerance
+            )
+        })
+        .collect();
+    if rows.is_empty() {
+        vec!["the ledger does not balance".to_owned()]
+    } else {
+        rows
+    }
+}
+
+/// Judges one expectation: whether it applies, then whether it holds.
+fn assess(evidence: &Evidence, kernel: &str, expectation: &Expectation) -> Judged {
+    let judged = |status, note| without_value(expectation, status, note);
+    if let Some(range) = &expectation.kernel {
+        match is_in_range(kernel, range) {
+            Ok(true) => {}
+            Ok(false) => return judged(None, format!("applies to kernels {range}; this is {kernel}")),
+            Err(error) => return judged(Some(Status::Inconclusive), error),
+        }
+    }
+    if let Some(when) = &expectation.when {
+        match evidence.is_true(when) {
+            Ok(true) => {}
+            Ok(false) => return judged(None, format!("applies where {when}")),
+            Err(error) => return judged(Some(Status::Inconclusive), format!("when `{when}`: {error}")),
+        }
+    }
+    hold(evidence, expectation)
+}
+
+fn without_value(expectation: &Expectation, status: Option<Status>, note: String) -> Judged {
+    Judged {
+        that: expectation.that.clone(),
+        at: expectation.at.clone(),
+        status,
+        expected: None,
+        actual: None,
+        note: Some(note),
+    }
+}
+
+/// Whether `that` holds, with what was expected and what was found.
+fn hold(evidence: &Evidence, expectation: &Expectation) -> Judged {
+    let that = &expectation.that;
+    let (status, mut note) = match evidence.is_true(that) {
+        Ok(true) => (Status::Met, None),
+        Ok(false) => (Status::Unmet, None),
+        Err(error) => (Status::Inconclusive, Some(error)),
+    };
+    let failing = (status == Status::Unmet)
+        .then(|| {
+            conjuncts(that)
+                .into_iter()
+                .find(|part| evidence.is_true(part) == Ok(false))
+        })
+        .flatten();
+    if let Some(part) = failing {
+        note = Some(format!("`{part}` does not hold"));
+    }
+    let (expected, actual) =
+        compile(failing.unwrap_or(that)).map_or((None, None), |program| sides(evidence, program.expression()));
+    Judged {
+        that: that.clone(),
+        at: expectation.at.clone(),
+        status: Some(status),
+        expected,
+        actual,
+        note,
+    }
+}
+
+/// What was expected and what was found: the sides of a comparison, or the values of the names that occur.
+fn sides(evidence: &Evidence, node: &IdedExpr) -> (Option<String>, Option<String>) {
+    let side = |node| evidence.value(node).ok().map(|value: Value| shown(&value));
+    if let Some((operator, left, right)) = comparison(node) {
+        return (side(right).map(|right| format!("{operator} {right}")), side(left));
+    }
+    let values = evidence.quoted_values(node);
+    (None, (!values.is_empty()).then(|| values.join(", ")))
+}
+
+fn comparison(node: &IdedExpr) -> Option<(&'static str, &IdedExpr, &IdedExpr)> {
+    let Expr::Call(call) = &node.expr else { return None };
+    let operator = match call.func_name.as_str() {
+        operators::EQUALS => "==",
+        operators::NOT_EQUALS => "!=",
+        operators::LESS => "<",
+        operators::LESS_EQUALS => "<=",
+        operators::GREATER => ">",
+        operators::GREATER_EQUALS => ">=",
+        _ => return None,
+    };
+    match call.args.as_slice() {
+        [left, right] => Some((operator, left, right)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::fixture;
+    use proptest::prelude::*;
+
+    fn expect(that: &str) -> Expectation {
+        Expectation {
+            when: None,
+            kernel: None,
+            that: that.into(),
+            at: "a.toml:1 expect[0].that".into(),
+        }
+    }
+
+    fn judged_with(record: &mut Record, expectation: Expectation) -> Judged {
+        judge(record, &[expectation]);
+        record.verdict.expectations[0].clone()
+    }
+
+    fn judged(that: &str) -> Judged {
+        judged_with(&mut fixture::exhaustion(), expect(that))
+    }
+
+    #[test]
+    fn a_comparison_tells_what_was_expected_and_what_was_found() {
+        let met = judged("outcomes.ok == prediction.capacity");
+        assert_eq!(met.status, Some(Status::Met));
+        assert_eq!(met.expected.as_deref(), Some("== 28232"));
+        assert_eq!(met.actual.as_deref(), Some("28232"));
+        let unmet = judged("outcomes.ok + 1 < prediction.capacity");
+        assert_eq!(unmet.status, Some(Status::Unmet));
+        assert_eq!(unmet.expected.as_deref(), Some("< 28232"));
+        assert_eq!(unmet.actual.as_deref(), Some("28233"));
+    }
+
+    #[test]
+    fn integers_and_floats_compare() {
+        for that in [
+            "prediction.hold_seconds == 60",
+            "prediction.hold_seconds <= 60",
+            "rates.load_seconds > 21",
+            "21 < rates.load_seconds",
+            "outcomes.ok >= 28231.5",
+            "outcomes.ok in [28232.0]",
+            "double(outcomes.ok) >= 0.9 * double(prediction.capacity)",
+        ] {
+            assert_eq!(judged(that).status, Some(Status::Met), "{that}");
+        }
+    }
+
+    #[test]
+    fn any_other_expression_tells_the_values_of_the_names_in_it() {
+        let unmet = judged("outcomes.ok == 1 || outcomes.failed[0].errno == 'ETIMEDOUT'");
+        assert_eq!(unmet.expected, None);
+        assert_eq!(
+            unmet.actual.as_deref(),
+            Some("outcomes.ok = 28232, outcomes.failed[0].errno = \"EADDRNOTAVAIL\"")
+        );
+    }
+
+    #[test]
+    fn a_conjunction_tells_which_part_failed() {
+        let unmet = judged("outcomes.ok == 28232 && 'a&&b' != '' && outcomes.failed_total == 0");
+        assert_eq!(unmet.status, Some(Status::Unmet));
+        assert_eq!(
+            unmet.note.as_deref(),
+            Some("`outcomes.failed_total == 0` does not hold")
+        );
+        assert_eq!(unmet.expected.as_deref(), Some("== 0"));
+        assert_eq!(unmet.actual.as_deref(), Some("1768"));
+    }
+
+    #[test]
+    fn a_name_that_the_record_lacks_is_inconclusive_wherever_it_stands() {
+        for that in [
+            "outcomes.okay == 28232",
+            "outcome.ok == 28232",
+            "outcomes.ok == 28232 || outcomes.okay == 1",
+            "outcomes.okay == 1 || outcomes.ok == 28232",
+            "outcomes.okay != 1",
+            "true || nothing",
+            "!has(nothing.at.all)",
+            "cell['close.closer'] != 'client'",
+            "counters.client['NoSuchCounter'] == 0",
+            "outcomes.failed[7].count > 0",
+            "timeline.all(point, point.missing >= 0)",
+            "no_such_function(outcomes.ok)",
+        ] {
+            let judged = judged(that);
+            assert_eq!(judged.status, Some(Status::Inconclusive), "{that}");
+            assert!(judged.note.is_some(), "{that}");
+        }
+        let note = judged("outcomes.okay == 1").note.unwrap();
+        assert!(
+            note.contains("`outcomes.okay`") && note.contains("nearest name there is `ok`"),
+            "{note}"
+        );
+    }
+
+    #[test]
+    fn null_is_absent_and_never_satisfies_a_comparison() {
+        for that in [
+            "prediction.first_failure_at != 5",
+            "prediction.first_failure_at == null",
+            "time_wait.lifetime_seconds.min >= 60",
+            "latency.from_intended_start.p99_us < 5",
+        ] {
+            assert_eq!(judged(that).status, Some(Status::Inconclusive), "{that}");
+        }
+    }
+
+    #[test]
+    fn has_and_in_ask_whether_a_name_is_there() {
+        for that in [
+            "!has(prediction.first_failure_at)",
+            "has(prediction.capacity) && prediction.capacity == 28232",
+            "has(time_wait.lifetime_seconds) ? time_wait.lifetime_seconds.min >= 60 : true",
+            "!('close.closer' in cell) || cell['close.closer'] == 'client'",
+            "size(outcomes.failed) < 2 || outcomes.failed[1].count == 0",
+        ] {
+            assert_eq!(
+                judged(that).status,
+                Some(Status::Met),
+                "{that}: {:?}",
+                judged(that).note
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_neither_true_nor_false_is_inconclusive() {
+        let number = judged("outcomes.ok");
+        assert_eq!(number.status, Some(Status::Inconclusive));
+        assert!(number.note.unwrap().contains("gives 28232, neither true nor false"));
+        let mixed = judged("outcomes.ok >= prediction.capacity * 0.9");
+        assert_eq!(mixed.status, Some(Status::Inconclusive));
+        assert!(mixed.note.unwrap().contains("double(x)"));
+    }
+
+    #[test]
+    fn an_expectation_for_other_kernels_or_cells_does_not_apply() {
+        let mut record = fixture::exhaustion();
+        let old = Expectation {
+            kernel: Some("<4.1".into()),
+            ..expect("outcomes.ok == 1")
+        };
+        let elsewhere = Expectation {
+            when: Some("scenario.close.closer == 'server'".into()),
+            ..expect("outcomes.ok == 2")
+        };
+        judge(&mut record, &[old.clone(), elsewhere.clone()]);
+        let verdict = &record.verdict;
+        assert_eq!(verdict.status, Status::Inconclusive);
+        assert_eq!(verdict.reasons, ["no expectation applies to this kernel and cell"]);
+        assert!(verdict.expectations.iter().all(|judged| judged.status.is_none()));
+        assert_eq!(
+            verdict.expectations[0].note.as_deref(),
+            Some("applies to kernels <4.1; this is 6.18.44")
+        );
+
+        judge(&mut record, &[old, elsewhere, expect("outcomes.ok == 28232")]);
+        assert_eq!(record.verdict.status, Status::Met);
+    }
+
+    #[test]
+    fn a_condition_that_cannot_be_told_is_inconclusive() {
+        let unknown = Expectation {
+            when: Some("cell['close.closer'] == 'client'".into()),
+            ..expect("outcomes.ok == 28232")
+        };
+        let judged = judged_with(&mut fixture::exhaustion(), unknown);
+        assert_eq!(judged.status, Some(Status::Inconclusive));
+        assert!(judged.note.unwrap().starts_with("when `cell"));
+    }
+
+    #[test]
+    fn books_that_do_not_balance_outweigh_what_they_say() {
+        let mut record = fixture::exhaustion();
+        let ledger = record.ledger.as_mut().unwrap();
+        (ledger.balanced, ledger.rows[1].balanced, ledger.rows[1].kernel) = (false, false, Some(28_230));
+        judge(&mut record, &[expect("outcomes.ok == 1")]);
+        assert_eq!(record.verdict.status, Status::Inconclusive);
+        assert_eq!(record.verdict.expectations[0].status, Some(Status::Unmet));
+        let reason = &record.verdict.reasons[0];
+        assert!(
+            reason.contains("server opens") && reason.contains("28232") && reason.contains("28230"),
+            "{reason}"
+        );
+
+        record.ledger = None;
+        judge(&mut record, &[expect("outcomes.ok == 28232")]);
+        assert_eq!(record.verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn an_interrupted_trial_is_inconclusive() {
+        let mut record = fixture::exhaustion();
+        record.interrupted = true;
+        judge(&mut record, &[expect("outcomes.ok == 28232")]);
+        assert_eq!(record.verdict.status, Status::Inconclusive);
+        assert!(record.verdict.reasons[0].starts_with("interrupted"));
+    }
+
+    #[test]
+    fn unmet_outweighs_inconclusive_and_inconclusive_met() {
+        let mut record = fixture::exhaustion();
+        let [met, unmet, missing] = ["true", "false", "nothing"].map(expect);
+        judge(&mut record, &[met.clone(), missing.clone(), unmet]);
+        assert_eq!(record.verdict.status, Status::Unmet);
+        judge(&mut record, &[met, missing]);
+        assert_eq!(record.verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_scenario_without_expectations_is_a_measurement() {
+        let mut record = fixture::exhaustion();
+        judge(&mut record, &[]);
+        assert_eq!(record.verdict.status, Status::Met);
+        assert_eq!(record.verdict.reasons, ["no expectations: measured only"]);
+    }
+
+    #[test]
+    fn an_unavailable_record_stays_unavailable() {
+        let mut record = fixture::unavailable();
+        let before = record.verdict.clone();
+        judge(&mut record, &[expect("true")]);
+        assert_eq!(record.verdict, before);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_missing_name_is_never_met(name in "zz[a-z]{1,8}", operator in "==|!=|<|>=", number in 0..9, shape in 0..6) {
+            let compared = format!("outcomes.{name} {operator} {number}");
+            let that = match shape {
+                0 => compared,
+                1 => format!("true || {compared}"),
+                2 => format!("{compared} || true"),
+                3 => format!("!({compared})"),
+                4 => format!("true ? true : {compared}"),
+                _ => format!("[1].all(x, x == 1 || {compared})"),
+            };
+            prop_assert_eq!(judged(&that).status, Some(Status::Inconclusive), "{}", that);
+        }
+
+        #[test]
+        fn any_text_is_judged_without_a_panic(that in ".{0,60}") {
+            judged(&that);
+        }
+
+        #[test]
+        fn any_text_of_tokens_is_judged_without_a_panic(
+            tokens in prop::collection::vec(
+                prop::sample::select(vec![
+                    "outcomes", ".ok", "timeline", "[0]", "['a']", "(", ")", "[", "]", "{", "}", ",", ":", "?", "&&", "||",
+                    "==", "<", "+", "-", "!", "1", "2.5", "3u", "'x'", "\"", "'", "r'", "b'y'", "null", "true", "in", ".",
+                    ".all(", ".map(x,", "has(", "size(", "duration('1s')", "timestamp('", "matches(", "\\", "`", "\u{1F600}",
+                    "9223372036854775807", "0x", "1e999", "int(", "cel.bind(",
+                ]),
+                0..12,
+            ),
+        ) {
+            judged(&tokens.concat());
+            judged(&tokens.join(" "));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What was asked and where it ran, in words.
+//!
+//! Reads the plan as the JSON that it is in a record, and leaves out what is not there: the record may come from an
+//! older or newer program than this one.
+
+use serde_json::Value;
+
+use super::table::wrapped;
+use super::terminal::BODY;
+use super::{number, plain};
+use crate::record::schema::Record;
+
+/// The plan in words. Keys that this record's plan lacks are left out: it may be older or newer than this program.
+pub(super) fn asked(plan: &Value) -> Vec<String> {
+    let text = |pointer| text_at(plan, pointer);
+    let count = |pointer| plan.pointer(pointer).and_then(Value::as_u64);
+    let seconds = |pointer| {
+        plan.pointer(pointer)
+            .and_then(Value::as_f64)
+            .filter(|value| *value > 0.0)
+    };
+    let closing = text("/close/closer")
+        .zip(text("/close/mode"))
+        .map(|(closer, mode)| format!("{closer} closes first, {mode}"));
+    let arrival = text("/load/arrival").map(|arrival| match seconds("/load/rate") {
+        Some(rate) => format!("arrival {arrival} at {}", number::rate(rate)),
+        None => format!("arrival {arrival}"),
+    });
+    let bounds = [
+        count("/load/connections").map(|connections| number::things(connections, "connection")),
+        seconds("/load/duration").map(number::seconds),
+    ];
+    let bounds: Vec<String> = bounds.into_iter().flatten().collect();
+    let exchange = text("/server/protocol")
+        .filter(|protocol| protocol != "none")
+        .map(|protocol| {
+            let requests = number::things(count("/load/requests_per_connection").unwrap_or(0), "request");
+            let size = |pointer| number::bytes(count(pointer).unwrap_or(0));
+            let (sent, received) = (size("/load/request_bytes"), size("/load/response_bytes"));
+            format!("{protocol}: {requests} a connection, {sent} sent and {received} received each")
+        });
+    let loads = [
+        Some(bounds.join(" or ")).filter(|bounds| !bounds.is_empty()),
+        arrival,
+        count("/load/in_flight").map(|number| format!("at most {} in flight", number::count(number))),
+        seconds("/load/hold").map(|hold| format!("each held open {}", number::seconds(hold))),
+    ];
+    [joined([closing, endpoints(plan)]), joined(loads), exchange]
+        .into_iter()
+        .flatten()
+        .flat_map(|line| wrapped(&line, BODY))
+        .collect()
+}
+
+/// `1 source (ephemeral) × 4 destinations (2 addresses × 2 ports)`.
+fn endpoints(plan: &Value) -> Option<String> {
+    let count = |pointer| plan.pointer(pointer).and_then(Value::as_u64);
+    let sources = number::things(count("/client/addresses")?, "source");
+    let how = text_at(plan, "/client/source")?;
+    let (addresses, ports) = (count("/server/addresses")?, count("/server/ports")?);
+    let mut destinations = number::things(addresses.saturating_mul(ports), "destination");
+    if addresses > 1 && ports > 1 {
+        let (addresses, ports) = (number::things(addresses, "address"), number::things(ports, "port"));
+        destinations.push_str(&format!(" ({addresses} × {ports})"));
+    }
+    if plan.pointer("/server/listen") == Some(&Value::Bool(false)) {
+        destinations.push_str(", where nobody listens");
+    }
+    Some(format!("{sources} ({how}) × {destinations}"))
+}
+
+fn joined<const N: usize>(parts: [Option<String>; N]) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+pub(super) fn lab(record: &Record) -> Vec<String> {
+    let environment = &record.environment;
+    let hz = environment.hz.map(|hz| format!("HZ {hz}"));
+    let virtual_machine = (environment.virtual_machine == Some(true)).then(|| "virtual machine".to_owned());
+    let kernel = format!("Linux {} {}", environment.kernel, environment.machine);
+    let cpus = number::things(environment.cpus.into(), "CPU");
+    let parts = [
+        Some(environment.lab.clone()),
+        Some(kernel),
+        Some(cpus),
+        hz,
+        virtual_machine,
+    ];
+    let mut lines = wrapped(&joined(parts).unwrap_or_default(), BODY);
+    let effective = &environment.sysctl;
+    for (side, values) in [("client", &effective.client), ("server", &effective.server)] {
+        let Some(Value::Object(set)) = record.scenario.pointer(&format!("/sysctl/{side}")) else {
+            continue;
+        };
+        for (name, wanted) in set {
+            let value = values.get(name).cloned().unwrap_or_else(|| plain(wanted));
+            lines.push(format!("{side} {name} = {value}"));
+        }
+    }
+    lines
+}
+
+pub(super) fn text_at(json: &Value, pointer: &str) -> Option<String> {
+    json.pointer(pointer).filter(|value| !value.is_null()).map(plain)
+}

@@ -1,0 +1,268 @@
+//! Several trials in one table, a row a trial, and below it what was expected of those that are not met.
+
+use std::collections::BTreeSet;
+
+use super::style::Style;
+use super::table::{aligned, wrapped};
+use super::{cell_text, expectation, number, plain};
+use crate::record::schema::{Latency, Record, Status};
+
+/// Width of what stands below the table.
+const WIDTH: usize = 96;
+
+/// A record's value in a column, if it has one.
+type Value = Box<dyn Fn(&Record) -> Option<String>>;
+/// A column: its heading and its values.
+type Column = (String, Value);
+
+/// Renders the table of `records`. A column that no record has a value for is left out.
+#[must_use]
+pub fn matrix(records: &[Record], style: Style) -> String {
+    let columns: Vec<Column> = columns(records)
+        .into_iter()
+        .filter(|(_, value)| records.iter().any(|record| value(record).is_some()))
+        .collect();
+    let names = columns.iter().take_while(|(heading, _)| heading != "ok").count();
+    let mut rows = headings(&columns);
+    let heading_lines = rows.len();
+    for record in records {
+        let cell = |(_, value): &Column| value(record).unwrap_or_else(|| "–".to_owned());
+        let mut row: Vec<String> = columns.iter().map(cell).collect();
+        row.push(style.status(record.verdict.status));
+        rows.push(row);
+    }
+    let mut text = String::new();
+    for (index, line) in aligned(&rows, names).into_iter().enumerate() {
+        text.push_str(&if index < heading_lines { style.bold(&line) } else { line });
+        text.push('\n');
+    }
+    for record in records.iter().filter(|record| record.verdict.status != Status::Met) {
+        text.push_str(&why_not(record, style));
+    }
+    text.push_str(&format!("\n{}\n", summary(records)));
+    text
+}
+
+/// Trials of one scenario have a column a key of the matrix. Trials of several share no keys: theirs is one column, and
+/// the figures that only compare within a scenario are left out, so that the table stays within a hundred columns.
+fn columns(records: &[Record]) -> Vec<Column> {
+    let is_one_scenario = records.iter().map(id).collect::<BTreeSet<_>>().len() <= 1;
+    let keys: BTreeSet<String> = records.iter().flat_map(|record| record.cell.keys().cloned()).collect();
+    let mut columns: Vec<Column> = Vec::new();
+    let mut push = |heading: &str, value: Value| columns.push((heading.to_owned(), value));
+    if is_one_scenario {
+        for key in &keys {
+            let whole = key.clone();
+            push(
+                short(key, &keys),
+                Box::new(move |record| record.cell.get(&whole).map(plain)),
+            );
+        }
+    } else {
+        push("scenario", Box::new(|record| Some(id(record))));
+        push("cell", Box::new(move |record| short_cell(record, &keys)));
+    }
+    if is_one_scenario && records.iter().any(|record| record.repeat > 1) {
+        push("repeat", Box::new(|record| Some(record.repeat.to_string())));
+    }
+    push(
+        "ok",
+        Box::new(|record| Some(number::count(record.outcomes.as_ref()?.ok))),
+    );
+    columns.push(failed(records));
+    let mut push = |heading: &str, value: Value| columns.push((heading.to_owned(), value));
+    if is_one_scenario {
+        push(
+            "connect p50",
+            Box::new(|record| Some(number::micros(connect(record)?.p50_us))),
+        );
+        push(
+            "connect p99",
+            Box::new(|record| Some(number::micros(connect(record)?.p99_us))),
+        );
+        push(
+            "TW client",
+            Box::new(|record| Some(number::count(record.time_wait.as_ref()?.client.end))),
+        );
+        push(
+            "TW server",
+            Box::new(|record| Some(number::count(record.time_wait.as_ref()?.server.end))),
+        );
+    }
+    push("capacity", Box::new(predicted));
+    columns
+}
+
+/// Failures in all and the kind that most were of, `1,768 EADDRNOTAVAIL`; where all were of one kind, the heading has it.
+fn failed(records: &[Record]) -> Column {
+    let outcomes = records.iter().filter_map(|record| record.outcomes.as_ref());
+    let kinds: BTreeSet<&str> = outcomes
+        .flat_map(|outcomes| &outcomes.failed)
+        .map(|failed| failed.errno.as_str())
+        .collect();
+    let only = (kinds.len() == 1).then(|| kinds.into_iter().collect::<String>());
+    let heading = only
+        .as_ref()
+        .map_or("failed".to_owned(), |kind| format!("failed {kind}"));
+    let value = move |record: &Record| {
+        let outcomes = record.outcomes.as_ref()?;
+        let total = number::count(outcomes.failed_total);
+        let top = outcomes
+            .failed
+            .iter()
+            .max_by_key(|failed| failed.count)
+            .filter(|_| only.is_none());
+        Some(top.map_or(total.clone(), |top| format!("{total} {}", top.errno)))
+    };
+    (heading, Box::new(value))
+}
+
+/// The capacity that was predicted.
+fn predicted(record: &Record) -> Option<String> {
+    let capacity = record.prediction.as_ref()?.capacity;
+    Some(capacity.map_or_else(|| "no limit".to_owned(), number::count))
+}
+
+fn short_cell(record: &Record, keys: &BTreeSet<String>) -> Option<String> {
+    let pairs = record
+        .cell
+        .iter()
+        .map(|(key, value)| format!("{}={}", short(key, keys), plain(value)));
+    let repeat = (record.repeat > 1).then(|| format!("#{}", record.repeat));
+    let parts: Vec<String> = pairs.chain(repeat).collect();
+    (!parts.is_empty()).then(|| parts.join(" "))
+}
+
+fn id(record: &Record) -> String {
+    record.scenario.get("id").map(plain).unwrap_or_default()
+}
+
+/// The shortest end of a dotted key that no other key has: `tcp_tw_reuse` of `sysctl.client.net.ipv4.tcp_tw_reuse`.
+fn short<'a>(key: &'a str, keys: &BTreeSet<String>) -> &'a str {
+    let ends =
+        |key: &str, end: &str| key == end || key.strip_suffix(end).is_some_and(|rest| rest.ends_with(['.', '"']));
+    let mut end = key.len();
+    while let Some(dot) = key[..end].rfind(['.', '"']) {
+        let candidate = &key[dot + 1..];
+        if !candidate.is_empty() && keys.iter().filter(|other| ends(other, candidate)).count() == 1 {
+            return candidate.trim_end_matches('"');
+        }
+        end = dot;
+    }
+    key
+}
+
+fn connect(record: &Record) -> Option<&Latency> {
+    record.latency.as_ref()?.connect.as_ref()
+}
+
+/// The headings, each broken into as many lines as keep its column narrow, aligned at the bottom.
+fn headings(columns: &[Column]) -> Vec<Vec<String>> {
+    let headings = columns.iter().map(|(heading, _)| heading.as_str()).chain(["verdict"]);
+    let broken: Vec<Vec<String>> = headings
+        .map(|heading| wrapped(&heading.replace('_', "_ "), 8))
+        .collect();
+    let broken: Vec<Vec<String>> = broken
+        .into_iter()
+        .map(|lines| lines.into_iter().map(|line| line.replace("_ ", "_")).collect())
+        .collect();
+    let height = broken.iter().map(Vec::len).max().unwrap_or(0);
+    (0..height)
+        .map(|line| {
+            let cell = |lines: &Vec<String>| {
+                (line + lines.len())
+                    .checked_sub(height)
+                    .map_or(String::new(), |at| lines[at].clone())
+            };
+            broken.iter().map(cell).collect()
+        })
+        .collect()
+}
+
+/// A trial that is not met: its cell, and the expectations that do not hold.
+fn why_not(record: &Record, style: Style) -> String {
+    let cell = cell_text(record);
+    let name = if cell.is_empty() {
+        id(record)
+    } else {
+        format!("{} ({cell})", id(record))
+    };
+    let mut text = format!("\n{}: {}\n", style.bold(&name), style.status(record.verdict.status));
+    let verdict = &record.verdict;
+    let failing = verdict
+        .expectations
+        .iter()
+        .filter(|judged| judged.status.is_some_and(|status| status != Status::Met));
+    let reasons = verdict.reasons.iter().flat_map(|reason| wrapped(reason, WIDTH - 2));
+    for line in reasons.chain(failing.flat_map(|judged| expectation::lines(judged, style, WIDTH - 2))) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
+}
+
+/// `8 of 8 met`; `6 of 8 met, 1 unmet, 1 unavailable`.
+fn summary(records: &[Record]) -> String {
+    let count = |status| records.iter().filter(|record| record.verdict.status == status).count();
+    let mut text = format!("{} of {} met", count(Status::Met), records.len());
+    for status in [Status::Unmet, Status::Inconclusive, Status::Unavailable] {
+        if count(status) > 0 {
+            text.push_str(&format!(", {} {}", count(status), super::status_name(status)));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::fixture;
+    use crate::report::table::width;
+    use serde_json::json;
+
+    #[test]
+    fn a_matrix_is_one_table_with_the_reasons_below() {
+        insta::assert_snapshot!(matrix(&fixture::active_closer(), Style::plain()));
+    }
+
+    #[test]
+    fn several_scenarios_and_a_trial_that_could_not_begin_share_a_table() {
+        let mut records = vec![fixture::exhaustion(), fixture::unavailable()];
+        records.extend(fixture::active_closer());
+        let text = matrix(&records, Style::plain());
+        assert!(text.lines().all(|line| width(line) <= 100), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_matrix_of_two_sysctls_and_the_closer_fits_a_hundred_columns() {
+        let mut records = Vec::new();
+        for reuse in 0..3 {
+            let mut record = fixture::of_ports(fixture::exhaustion(), 100);
+            record.cell = [
+                ("close.closer", json!("client")),
+                ("sysctl.client.net.ipv4.tcp_tw_reuse", json!(reuse)),
+                ("sysctl.client.\"net.ipv4.tcp_timestamps\"", json!(1)),
+            ]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into();
+            records.push(record);
+        }
+        let text = matrix(&records, Style::plain());
+        assert!(text.lines().all(|line| width(line) <= 100), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_key_is_shortened_as_far_as_it_stays_the_only_one() {
+        let keys: BTreeSet<String> = ["sysctl.client.a.b", "sysctl.server.a.b", "load.rate"]
+            .map(str::to_owned)
+            .into();
+        assert_eq!(short("load.rate", &keys), "rate");
+        assert_eq!(short("sysctl.client.a.b", &keys), "client.a.b");
+    }
+
+    #[test]
+    fn no_record_is_an_empty_table() {
+        assert_eq!(matrix(&[], Style::plain()).lines().last(), Some("0 of 0 met"));
+    }
+}

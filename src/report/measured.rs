@@ -1,0 +1,240 @@
+//! What was predicted and what came, in lines: prediction, outcomes, latency, rates, TIME_WAIT, memory.
+
+use super::number;
+use super::table::{aligned, wrapped};
+use super::terminal::BODY;
+use crate::record::schema::{Distribution, Latencies, Prediction, Record, Residual, TimeWait};
+
+/// Predicted, measured, and what reality added. What cannot be compared is a dash.
+pub(super) fn prediction(record: &Record) -> Vec<String> {
+    let Some(prediction) = &record.prediction else {
+        return vec![];
+    };
+    let none = Residual::default();
+    let residual = record.residual.as_ref().unwrap_or(&none);
+    let outcomes = record.outcomes.as_ref();
+    let first = outcomes.and_then(|outcomes| outcomes.failed.first());
+    // A load that does not last as long as TIME_WAIT says nothing of what can be sustained: only the model compares.
+    let sustained = record
+        .rates
+        .as_ref()
+        .filter(|_| residual.sustained_per_second.is_some());
+    let no_limit = || "no limit".to_owned();
+    let no_failure = || outcomes.map(|_| "none".to_owned());
+    let rows = [
+        (
+            "capacity",
+            Some(prediction.capacity.map_or_else(no_limit, number::count)),
+            outcomes.map(|outcomes| format!("{} ok", number::count(outcomes.ok))),
+            residual.capacity.map(number::difference),
+        ),
+        (
+            "first failing attempt",
+            Some(
+                prediction
+                    .first_failure_attempt
+                    .map_or_else(|| "none".to_owned(), number::count),
+            ),
+            first
+                .map(|first| number::count(first.first_attempt))
+                .or_else(no_failure),
+            residual.first_failure_attempt.map(number::difference),
+        ),
+        (
+            "first failure at",
+            prediction.first_failure_at.map(number::seconds),
+            first.map(|first| number::seconds(first.first_at_seconds)),
+            residual.first_failure_seconds.map(number::seconds),
+        ),
+        (
+            "sustained rate",
+            Some(prediction.sustained_per_second.map_or_else(no_limit, number::rate)),
+            sustained.map(|rates| number::rate(rates.ok_per_second)),
+            residual.sustained_per_second.map(|rate| format!("{rate:+.1}")),
+        ),
+    ];
+    let mut table = vec![["", "predicted", "measured", "residual"].map(str::to_owned).to_vec()];
+    for (name, predicted, measured, residual) in rows {
+        if predicted.is_some() || measured.is_some() {
+            let cells = [Some(name.to_owned()), predicted, measured, residual];
+            table.push(cells.map(|cell| cell.unwrap_or_else(|| "–".to_owned())).to_vec());
+        }
+    }
+    let mut lines = aligned_right(&table);
+    lines.extend(because(prediction));
+    lines
+}
+
+fn because(prediction: &Prediction) -> Vec<String> {
+    let mut lines = Vec::new();
+    for reason in &prediction.because {
+        for (index, line) in wrapped(reason, BODY - 2).into_iter().enumerate() {
+            lines.push(format!("{} {line}", if index == 0 { "·" } else { " " }));
+        }
+    }
+    lines
+}
+
+pub(super) fn outcomes(record: &Record) -> Vec<String> {
+    let Some(outcomes) = &record.outcomes else {
+        return vec![];
+    };
+    let mut lines = Vec::new();
+    let mut attempted = outcomes.ok.saturating_add(outcomes.failed_total);
+    if let Some(offered) = &record.offered {
+        attempted = offered.attempted;
+        let planned = offered
+            .planned
+            .map(|planned| format!(" of {} planned", number::count(planned)));
+        let line = format!(
+            "{} attempted{}; {} not offered",
+            number::count(offered.attempted),
+            planned.unwrap_or_default(),
+            number::count(offered.not_offered)
+        );
+        lines.push(line);
+    }
+    let mut table = vec![
+        ["", "count", "share", "first at", "first attempt"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let blank = String::new;
+    let (ok, share) = (number::count(outcomes.ok), number::percent(outcomes.ok, attempted));
+    table.push(vec!["ok".to_owned(), ok, share, blank(), blank()]);
+    for failed in &outcomes.failed {
+        table.push(vec![
+            format!("{}:{}", failed.phase, failed.errno),
+            number::count(failed.count),
+            number::percent(failed.count, attempted),
+            number::seconds(failed.first_at_seconds),
+            number::count(failed.first_attempt),
+        ]);
+    }
+    lines.extend(aligned_right(&table));
+    lines
+}
+
+pub(super) fn latency(latencies: &Latencies) -> Vec<String> {
+    let rows = [
+        ("connect()", &latencies.connect),
+        ("the call alone", &latencies.connect_call),
+        ("from intended start", &latencies.from_intended_start),
+        ("begun late by", &latencies.lag),
+        ("to the end of close()", &latencies.session),
+        ("failed connect()", &latencies.connect_failed),
+    ];
+    let mut table = vec![["", "p50", "p90", "p99", "p99.9", "max"].map(str::to_owned).to_vec()];
+    for (name, latency) in rows {
+        if let Some(latency) = latency {
+            let values = [
+                latency.p50_us,
+                latency.p90_us,
+                latency.p99_us,
+                latency.p999_us,
+                latency.max_us,
+            ];
+            table.push([vec![name.to_owned()], values.map(number::micros).to_vec()].concat());
+        }
+    }
+    if table.len() == 1 {
+        vec![]
+    } else {
+        aligned_right(&table)
+    }
+}
+
+/// A table of numbers: the last column is aligned right too.
+fn aligned_right(rows: &[Vec<String>]) -> Vec<String> {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| [row.clone(), vec![String::new()]].concat())
+        .collect();
+    aligned(&rows, 1)
+}
+
+pub(super) fn rates(record: &Record) -> Vec<String> {
+    let Some(rates) = &record.rates else { return vec![] };
+    let line = format!(
+        "{} attempted, {} ok, over {}; CPU: client {}, server {}",
+        number::rate(rates.attempts_per_second),
+        number::rate(rates.ok_per_second),
+        number::seconds(rates.load_seconds),
+        number::seconds(rates.client_cpu_seconds),
+        number::seconds(rates.server_cpu_seconds)
+    );
+    wrapped(&line, BODY)
+}
+
+pub(super) fn time_wait(time_wait: &TimeWait) -> Vec<String> {
+    let overdue = &time_wait.overdue;
+    let row = |side: &str, peak, end, overdue| {
+        [vec![side.to_owned()], [peak, end, overdue].map(number::count).to_vec()].concat()
+    };
+    let rows = [
+        ["", "peak", "at the load's end", "overdue"].map(str::to_owned).to_vec(),
+        row(
+            "client",
+            time_wait.client.peak,
+            time_wait.client.end,
+            overdue.client_peak,
+        ),
+        row(
+            "server",
+            time_wait.server.peak,
+            time_wait.server.end,
+            overdue.server_peak,
+        ),
+    ];
+    let mut lines = aligned_right(&rows);
+    if let Some(lifetime) = &time_wait.lifetime_seconds {
+        let text = format!(
+            "lifetime of {} by {}: {}",
+            number::count(lifetime.count),
+            time_wait.source,
+            distribution(lifetime)
+        );
+        lines.extend(wrapped(&text, BODY));
+    }
+    lines
+}
+
+fn distribution(seconds: &Distribution) -> String {
+    format!(
+        "min {}, p50 {}, p99 {}, max {} (each at most {} too high)",
+        number::seconds(seconds.min),
+        number::seconds(seconds.p50),
+        number::seconds(seconds.p99),
+        number::seconds(seconds.max),
+        number::seconds(seconds.resolution_seconds)
+    )
+}
+
+pub(super) fn port_reuse(record: &Record) -> Vec<String> {
+    record.port_reuse_seconds.as_ref().map_or_else(Vec::new, |reuse| {
+        wrapped(
+            &format!("{} reused after {}", number::count(reuse.count), distribution(reuse)),
+            BODY,
+        )
+    })
+}
+
+pub(super) fn memory(record: &Record) -> Vec<String> {
+    let rows = record
+        .slab
+        .iter()
+        .flatten()
+        .filter(|row| row.active_after != row.active_before);
+    rows.map(|row| {
+        let change = row.active_after.wrapping_sub(row.active_before) as i64;
+        let size = number::bytes(row.object_bytes.saturating_mul(change.unsigned_abs()));
+        let verb = if change < 0 { "less" } else { "more" };
+        format!(
+            "{}: {} objects of {} B, {size} {verb}",
+            row.cache,
+            number::difference(change),
+            row.object_bytes
+        )
+    })
+    .collect()
+}

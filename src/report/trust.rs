@@ -1,0 +1,62 @@
+//! What tells whether the figures can be trusted: the ledger, and what observing cost.
+
+use super::number;
+use super::table::wrapped;
+use super::terminal::BODY;
+use crate::record::schema::{Ledger, LedgerRow, Record};
+
+/// One line when the books balance; the rows that do not, in full.
+pub(super) fn ledger(ledger: &Ledger) -> Vec<String> {
+    let checked = ledger.rows.iter().filter(|row| row.kernel.is_some()).count() as u64;
+    let unchecked = ledger.rows.len() as u64 - checked;
+    let mut first = match (ledger.balanced, checked) {
+        (false, _) => "does not balance".to_owned(),
+        (true, 1) => "1 row balances".to_owned(),
+        (true, _) => format!("{} balance", number::things(checked, "row")),
+    };
+    if unchecked > 0 {
+        let rows = number::things(unchecked, "row");
+        first.push_str(&format!("; {rows} not checked, this kernel has no such counter"));
+    }
+    let mut lines = wrapped(&first, BODY);
+    for row in ledger.rows.iter().filter(|row| !row.balanced) {
+        lines.extend(wrapped(&off(row), BODY));
+    }
+    lines
+}
+
+/// `✗ server opens: accept() succeeded 28,232, server PassiveOpens 28,230 (-2; up to 0 is explained)`.
+fn off(row: &LedgerRow) -> String {
+    let kernel = row.kernel.unwrap_or_default();
+    let mut text = format!(
+        "✗ {}: {} {}, {} {} ({}; up to {} is explained)",
+        row.name,
+        row.ours_is,
+        signed(row.ours),
+        row.kernel_is,
+        signed(kernel),
+        number::difference(kernel.saturating_sub(row.ours)),
+        signed(row.tolerance)
+    );
+    if let Some(note) = &row.note {
+        text.push_str(&format!("; {note}"));
+    }
+    text
+}
+
+fn signed(value: i64) -> String {
+    number::difference(value).trim_start_matches('+').to_owned()
+}
+
+pub(super) fn observation(record: &Record) -> Vec<String> {
+    let Some(cost) = &record.observation else { return vec![] };
+    let line = format!(
+        "took {:.2} % of one core; {} of sockstat, {} by {}, at most {} apart",
+        cost.share_of_core * 100.0,
+        number::things(cost.sockstat_samples, "sample"),
+        number::things(cost.socket_dumps, "dump"),
+        cost.source,
+        number::seconds(cost.longest_gap_seconds)
+    );
+    wrapped(&line, BODY)
+}
