@@ -1,8 +1,7 @@
 //! linger reproduces, measures and gates TCP TIME_WAIT and ephemeral-port exhaustion.
 //!
 //! Data goes one way: [`scenario`] → [`lab`] → [`load`] (+ [`observe`]) → [`record`] → [`judge`] → [`report`].
-//! [`trial`] is the only place that wires them together; [`command`] holds one file a subcommand. Nothing imports
-//! downstream. Vocabulary: docs/vocabulary in the README.
+//! [`trial`] is the only place that wires them together. Nothing imports downstream. The words are the README's.
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations, rust_2018_idioms, unreachable_pub)]
 
@@ -15,3 +14,4 @@ pub mod record;
 pub mod report;
 pub mod scenario;
 pub mod tcp;
+pub mod trial;

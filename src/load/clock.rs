@@ -15,6 +15,12 @@ impl Clock {
         Self(Instant::now())
     }
 
+    /// The beginning is `origin`; before it, the clock shows 0.
+    #[must_use]
+    pub fn starting_at(origin: Instant) -> Self {
+        Self(origin)
+    }
+
     /// Nanoseconds since the beginning.
     #[must_use]
     #[inline]

@@ -6,8 +6,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-
-use jiff::Timestamp;
+use std::time::SystemTime;
 
 use super::schema::{Record, SCHEMA};
 
@@ -24,9 +23,9 @@ pub enum StoreError {
 
 /// Where a run's records go by default: `DIRECTORY/ID/2026-11-22T09-12-44Z.jsonl`.
 #[must_use]
-pub fn default_path(directory: &Path, id: &str, now: Timestamp) -> PathBuf {
+pub fn default_path(directory: &Path, id: &str, now: SystemTime) -> PathBuf {
     // No colons: they are not allowed in file names everywhere, and `scp` takes them for a host.
-    let time = now.strftime("%Y-%m-%dT%H-%M-%SZ");
+    let time = humantime::format_rfc3339_seconds(now).to_string().replace(':', "-");
     directory.join(id).join(format!("{time}.jsonl"))
 }
 
@@ -367,7 +366,7 @@ mod tests {
 
     #[test]
     fn the_default_path_has_the_scenario_and_the_time_in_utc() {
-        let now: Timestamp = "2026-11-22T09:12:44.9Z".parse().unwrap();
+        let now = humantime::parse_rfc3339("2026-11-22T09:12:44.9Z").unwrap();
         assert_eq!(
             default_path(Path::new("results"), "exhaustion", now),
             Path::new("results/exhaustion/2026-11-22T09-12-44Z.jsonl")

@@ -115,6 +115,11 @@ impl Timeline {
         self.used = self.used.div_ceil(2);
     }
 
+    /// Makes intervals, empty where nothing happened, up to `at` nanoseconds.
+    pub fn extend_to(&mut self, at: u64) {
+        self.at(at);
+    }
+
     /// Adds another thread's timeline of the same load.
     pub fn merge(&mut self, other: &Self) {
         let mut other = other.clone();

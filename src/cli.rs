@@ -1,0 +1,127 @@
+//! The command line: clap types only.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use linger::scenario::spec::Topology;
+
+/// Reproduce, measure and gate TCP TIME_WAIT and ephemeral-port exhaustion, in a throw-away lab, without root.
+#[derive(Debug, Parser)]
+#[command(name = "linger", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all met · 1 internal error · 2 invalid usage or scenario · \
+3 an expectation unmet · 4 the lab or a needed part is unavailable · 5 inconclusive · 130 interrupted";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run scenarios, each trial in a lab of its own, and judge them
+    Run(Run),
+    /// List the catalogue: id, claim, how long it takes, whether this machine can run it
+    List(List),
+    /// Show a scenario: why, claim, sources, text, and the prediction for this machine
+    Show(Show),
+    /// Tell what this machine allows, with the remedy for each no
+    Check(Check),
+    /// Render records as a table or a page
+    Report(Report),
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Ids of the catalogue (see `linger list`) or paths of scenario files
+    #[arg(required = true, value_name = "SCENARIO")]
+    pub(crate) scenarios: Vec<String>,
+    /// Set a key of the scenario, such as load.rate=200 or net.ipv4.tcp_tw_reuse=1 (both sides)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Run each cell N times, each in a fresh lab
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) repeat: Option<u32>,
+    /// Use this topology instead of the scenario's
+    #[arg(long, value_name = "TOPOLOGY")]
+    pub(crate) lab: Option<LabTopology>,
+    /// Write records to DIR/<id>/<UTC time>.jsonl (default: results)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write records to stdout as JSON Lines, everything else to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// spec::Topology as clap lists it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LabTopology {
+    /// Client and server in one network namespace
+    Loopback,
+    /// A network namespace each, joined by a veth pair
+    Pair,
+    /// No namespace: the host's loopback, sysctls read only
+    Host,
+}
+
+impl From<LabTopology> for Topology {
+    fn from(topology: LabTopology) -> Self {
+        match topology {
+            LabTopology::Loopback => Self::Loopback,
+            LabTopology::Pair => Self::Pair,
+            LabTopology::Host => Self::Host,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// An id of the catalogue or a path
+    #[arg(value_name = "ID")]
+    pub(crate) scenario: String,
+    /// Set a key of the scenario before predicting
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Record files (JSON Lines) or directories of them
+    #[arg(required = true, value_name = "RECORDS")]
+    pub(crate) records: Vec<PathBuf>,
+    /// How to render
+    #[arg(long, default_value = "terminal")]
+    pub(crate) format: Format,
+    /// Write to FILE instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// As `linger run` prints it
+    Terminal,
+    /// Tables for a page or a CI summary
+    Markdown,
+}

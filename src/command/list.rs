@@ -1,0 +1,93 @@
+//! `linger list`: the catalogue, and whether this machine can run it.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Exit, print};
+use crate::cli::List;
+use linger::lab::{Unavailable, limits, privilege};
+use linger::scenario::catalogue;
+use linger::scenario::plan::Plan;
+use linger::trial::{self, Means, TrialError};
+
+pub(crate) fn list(options: &List) -> Result<Exit> {
+    let plans = catalogue::all()?;
+    let privilege = privilege::acquire();
+    let descriptors = limits::raise_descriptor_limit()?;
+    let mut text = String::new();
+    for plan in &plans {
+        let obstacle = match &privilege {
+            Ok(privilege) => {
+                let means = Means {
+                    privilege: *privilege,
+                    descriptors,
+                    stop: &AtomicBool::new(false),
+                };
+                obstacle(plan, means)?
+            }
+            Err(why) => Some(why.clone()),
+        };
+        text += &if options.json {
+            as_json(plan, obstacle.as_ref())
+        } else {
+            as_text(plan, obstacle.as_ref())
+        };
+    }
+    print(text.as_bytes())
+}
+
+/// Why the first of the scenario's labs cannot be had here; None when it can: it was built.
+fn obstacle(plan: &Plan, means: Means<'_>) -> Result<Option<Unavailable>> {
+    let Some(trial) = plan.trials.first() else {
+        return Ok(None);
+    };
+    match trial::foresee(trial, means) {
+        Ok(_) => Ok(None),
+        Err(TrialError::Unavailable(why)) => Ok(Some(why)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn as_json(plan: &Plan, obstacle: Option<&Unavailable>) -> String {
+    let line = json!({
+        "id": plan.id,
+        "claim": plan.claim,
+        "sources": plan.sources,
+        "trials": plan.trials.len(),
+        "expected_seconds": plan.expected_duration().as_secs_f64(),
+        "available": obstacle.is_none(),
+        "reason": obstacle.map(|why| &why.reason),
+        "remedy": obstacle.map(|why| &why.remedy),
+    });
+    format!("{line}\n")
+}
+
+fn as_text(plan: &Plan, obstacle: Option<&Unavailable>) -> String {
+    let trials = match plan.trials.len() {
+        1 => "1 trial".to_owned(),
+        count => format!("{count} trials"),
+    };
+    let mut text = format!(
+        "{:<26} {:>9}  ~{:<7} {}\n    {}\n",
+        plan.id,
+        trials,
+        rounded(plan.expected_duration()),
+        if obstacle.is_none() { "runs here" } else { "unavailable here" },
+        plan.claim,
+    );
+    if let Some(why) = obstacle {
+        text += &format!("    {why}\n");
+    }
+    text
+}
+
+/// To the second below two minutes, to the minute above.
+fn rounded(duration: Duration) -> String {
+    match duration.as_secs_f64().ceil() as u64 {
+        seconds if seconds < 120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds.div_ceil(60)),
+    }
+}

@@ -1,0 +1,91 @@
+//! One file a subcommand. Errors become words and exit codes here, and only here.
+
+mod check;
+mod interrupt;
+mod list;
+mod progress;
+mod report;
+mod run;
+mod show;
+
+use std::io::{self, Write};
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command};
+use linger::lab::Unavailable;
+use linger::scenario::Problems;
+
+/// The process's exit code (the table is in `linger --help`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Met = 0,
+    Internal = 1,
+    Invalid = 2,
+    Unmet = 3,
+    Unavailable = 4,
+    Inconclusive = 5,
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The exit that the judge's code stands for.
+    fn of(code: i32) -> Self {
+        [Self::Met, Self::Unmet, Self::Unavailable, Self::Inconclusive]
+            .into_iter()
+            .find(|exit| *exit as i32 == code)
+            .unwrap_or(Self::Internal)
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs one command.
+pub(crate) fn dispatch(command: Command) -> Result<Exit> {
+    match command {
+        Command::Run(options) => run::run(&options),
+        Command::List(options) => list::list(&options),
+        Command::Show(options) => show::show(&options),
+        Command::Check(options) => check::check(&options),
+        Command::Report(options) => report::report(&options),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "linger", &mut text);
+            print(&text)
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text)?;
+            print(&text)
+        }
+    }
+}
+
+/// The exit code of an error that ended a command.
+pub(crate) fn exit_code(error: &anyhow::Error) -> Exit {
+    if error.is::<Problems>() || error.is::<Usage>() {
+        Exit::Invalid
+    } else if error.is::<Unavailable>() {
+        Exit::Unavailable
+    } else {
+        Exit::Internal
+    }
+}
+
+/// Input that is the user's to mend.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Writes to stdout; a reader that went away (`| head`) is no error.
+pub(crate) fn print(bytes: &[u8]) -> Result<Exit> {
+    match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(Exit::Met),
+    }
+}

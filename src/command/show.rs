@@ -1,0 +1,78 @@
+//! `linger show ID`: why, claim, sources, text, and what the model predicts here.
+
+use std::fmt::Write as _;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+
+use super::{Exit, print};
+use crate::cli::Show;
+use linger::lab::{limits, privilege};
+use linger::record::schema::Prediction;
+use linger::scenario::catalogue;
+use linger::scenario::plan::TrialPlan;
+use linger::scenario::{self};
+use linger::trial::{self, Means};
+
+pub(crate) fn show(options: &Show) -> Result<Exit> {
+    let plans = scenario::load(std::slice::from_ref(&options.scenario), &options.set, Some(1), None)?;
+    let privilege = privilege::acquire();
+    let descriptors = limits::raise_descriptor_limit()?;
+    let mut text = String::new();
+    for plan in &plans {
+        writeln!(text, "{}\n\nclaim    {}", plan.id, plan.claim)?;
+        for source in &plan.sources {
+            writeln!(text, "source   {source}")?;
+        }
+        writeln!(text, "why      {}\n\nprediction here", plan.why)?;
+        for trial in &plan.trials {
+            let foreseen = match &privilege {
+                Ok(privilege) => {
+                    let stop = AtomicBool::new(false);
+                    let means = Means {
+                        privilege: *privilege,
+                        descriptors,
+                        stop: &stop,
+                    };
+                    trial::foresee(trial, means).map_err(|error| error.to_string())
+                }
+                Err(why) => Err(why.to_string()),
+            };
+            text += &prediction(trial, &foreseen);
+        }
+        writeln!(text, "\n{}\n\n{}", plan.origin, source_text(&options.scenario)?.trim_end())?;
+    }
+    print(text.as_bytes())
+}
+
+/// The scenario as it is written.
+fn source_text(argument: &str) -> Result<String> {
+    match catalogue::text(argument) {
+        Some(text) => Ok(text.to_owned()),
+        None => std::fs::read_to_string(argument).with_context(|| format!("reading {argument}")),
+    }
+}
+
+fn prediction(trial: &TrialPlan, foreseen: &Result<Prediction, String>) -> String {
+    let mut text = String::new();
+    if !trial.cell.is_empty() {
+        let pairs = trial.cell.iter().map(|(key, value)| format!("{key} = {value}"));
+        text += &format!("  {}\n", pairs.collect::<Vec<_>>().join(", "));
+    }
+    match foreseen {
+        Ok(prediction) => {
+            for step in &prediction.because {
+                text += &format!("  - {step}\n");
+            }
+            if let Some(capacity) = prediction.capacity {
+                text += &format!("  capacity {capacity}");
+                if let Some(rate) = prediction.sustained_per_second {
+                    text += &format!(", sustained {rate:.1} conn/s");
+                }
+                text += "\n";
+            }
+        }
+        Err(why) => text += &format!("  unavailable: {why}\n"),
+    }
+    text
+}

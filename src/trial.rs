@@ -1,0 +1,380 @@
+//! Conducts one trial where it stands: the only place that wires lab, load, observe, model and record together.
+//!
+//! Order: lab → sysctls read back → listeners → prediction → observer → server → client → (load) → server drained →
+//! last look → observe.after → books. Nothing here judges or prints.
+#![forbid(unsafe_code)]
+
+mod books;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::lab::limits;
+use crate::lab::machine::Machine;
+use crate::lab::{FIRST_SERVER_PORT, Lab, Privilege, Unavailable};
+use crate::load::server::{Listeners, Served, ServerControl, ServerWork};
+use crate::load::{Clock, Control, Engine, EngineError, EpollEngine, Measured, Work};
+use crate::model::kernel::KernelVersion;
+use crate::model::{self, Facts};
+use crate::observe::{self, Eyes, LookError, Observed, Observer};
+use crate::record::schema::{Prediction, Record, SideSysctls};
+use crate::scenario::plan::TrialPlan;
+
+/// How often progress is told.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+/// From the observer's start to the load's: time to spawn the threads.
+const HEAD_START: Duration = Duration::from_millis(20);
+/// How long the server may take to close what the client has closed.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What a trial may use of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Means<'a> {
+    pub privilege: Privilege,
+    /// Descriptors that this process may open.
+    pub descriptors: u64,
+    /// Set by the user's wish to stop.
+    pub stop: &'a AtomicBool,
+}
+
+/// What is told while a trial runs.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The lab stands; this is what will happen.
+    Predicted(Prediction),
+    /// A few times a second.
+    Progress(Progress),
+}
+
+/// The state of a running trial.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Whether the load is over and only observation goes on.
+    pub observing: bool,
+    /// Seconds since the load began.
+    pub seconds: f64,
+    pub attempted: u64,
+    pub ok: u64,
+    pub failed: u64,
+    pub time_wait_client: u64,
+    pub time_wait_server: u64,
+}
+
+/// Why a trial gave no measurement.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error("the load could not be offered: {0}")]
+    Load(#[from] EngineError),
+    #[error("the kernel could not be observed: {0}")]
+    Look(#[from] LookError),
+}
+
+/// Conducts one trial. A lab that cannot be had as asked gives a record with the verdict `unavailable`.
+///
+/// # Errors
+/// The machine refused what every trial needs (threads, epoll, /proc).
+pub fn conduct(plan: &TrialPlan, means: Means<'_>, tell: &mut dyn FnMut(Event)) -> Result<Record, TrialError> {
+    let started_at = SystemTime::now();
+    let machine = Machine::here();
+    match measure(plan, means, &machine, tell) {
+        Ok(results) => Ok(books::record(plan, &machine, started_at, results)),
+        Err(TrialError::Unavailable(why)) => Ok(books::unavailable(plan, &machine, started_at, &why)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The record of a trial for which the means could not be had.
+#[must_use]
+pub fn unavailable(plan: &TrialPlan, why: &Unavailable) -> Record {
+    books::unavailable(plan, &Machine::here(), SystemTime::now(), why)
+}
+
+/// Everything that was measured, not yet summed up.
+#[derive(Debug)]
+struct Results {
+    lab: String,
+    kernel: KernelVersion,
+    sysctl: SideSysctls,
+    prediction: Prediction,
+    measured: Measured,
+    served: Option<Served>,
+    observed: Observed,
+    /// Before the load and at its end.
+    slab: [Option<BTreeMap<String, observe::slab::Slab>>; 2],
+    /// Pairs of source and destination as the load numbers them.
+    sources: Vec<IpAddr>,
+    destinations: Vec<SocketAddr>,
+    interrupted: bool,
+}
+
+/// What the model says of a trial in the lab that it would get here; the lab is built for it and thrown away.
+///
+/// # Errors
+/// As [`conduct`], and `Unavailable` where the lab cannot be had as asked.
+pub fn foresee(plan: &TrialPlan, means: Means<'_>) -> Result<Prediction, TrialError> {
+    prepare(plan, means, &Machine::here()).map(|prepared| prepared.prediction)
+}
+
+/// A lab that stands, with the server's sockets listening.
+struct Prepared {
+    lab: Lab,
+    kernel: KernelVersion,
+    sysctl: SideSysctls,
+    destinations: Vec<SocketAddr>,
+    listeners: Option<Listeners>,
+    client_eyes: Eyes,
+    prediction: Prediction,
+}
+
+fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prepared, TrialError> {
+    limits::require_descriptors(plan, means.descriptors)?;
+    let lab = Lab::build(plan, means.privilege)?;
+    let sysctl = SideSysctls {
+        client: lab.client.effective_sysctls()?,
+        server: lab.server.effective_sysctls()?,
+    };
+    let destinations = destinations(plan, &lab);
+    let listeners = listen(plan, &lab, &destinations)?;
+    let kernel = KernelVersion::parse(&machine.kernel).unwrap_or(KernelVersion::new(0, 0));
+    let mut client_eyes = lab.client.run(Eyes::open)??;
+    let facts = Facts {
+        kernel,
+        hz: machine.hz,
+        client: sysctl.client.clone(),
+        server: sysctl.server.clone(),
+        bound: bound_ports(&mut client_eyes)?,
+        loopback: is_loopback(&lab, &destinations),
+    };
+    let prediction = model::predict(plan, &facts);
+    Ok(Prepared {
+        lab,
+        kernel,
+        sysctl,
+        destinations,
+        listeners,
+        client_eyes,
+        prediction,
+    })
+}
+
+fn measure(
+    plan: &TrialPlan,
+    means: Means<'_>,
+    machine: &Machine,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Results, TrialError> {
+    let prepared = prepare(plan, means, machine)?;
+    let (lab, destinations) = (prepared.lab, prepared.destinations);
+    tell(Event::Predicted(prepared.prediction.clone()));
+
+    let slab_before = observe::slab::read();
+    let server_eyes = if lab.shares_namespace() {
+        None
+    } else {
+        Some(lab.server.run(Eyes::open)??)
+    };
+    let origin = Instant::now() + HEAD_START;
+    let config = observe::Config {
+        server_endpoints: destinations.clone(),
+        tuples: plan.observe.tuples,
+        origin,
+    };
+    let observer = Observer::start(prepared.client_eyes, server_eyes, config)?;
+    let server = prepared
+        .listeners
+        .map(|listeners| Serving::start(plan, &lab, listeners))
+        .transpose()?;
+    let client = Loading::start(plan, &lab, destinations.clone(), origin)?;
+    let watch = Watch {
+        origin,
+        stop: means.stop,
+        observer: &observer,
+        control: Arc::clone(&client.control),
+    };
+
+    let measured = client.finish(&watch, tell)?;
+    if let Some(server) = &server {
+        server.drain(measured.tally.connected);
+    }
+    observer.look_now()?;
+    let slab_after = observe::slab::read();
+    watch.after(plan.observe.after, tell);
+    let served = server.map(Serving::stop).transpose()?;
+    Ok(Results {
+        lab: lab.description().to_owned(),
+        kernel: prepared.kernel,
+        sysctl: prepared.sysctl,
+        prediction: prepared.prediction,
+        measured,
+        served,
+        observed: observer.finish(),
+        slab: [slab_before, slab_after],
+        sources: lab.client.addresses().to_vec(),
+        destinations,
+        interrupted: means.stop.load(Ordering::Relaxed),
+    })
+}
+
+/// Every server address with every server port.
+fn destinations(plan: &TrialPlan, lab: &Lab) -> Vec<SocketAddr> {
+    let ports = (FIRST_SERVER_PORT..).take(plan.server.ports as usize);
+    ports
+        .flat_map(|port| lab.server.addresses().iter().map(move |address| SocketAddr::new(*address, port)))
+        .collect()
+}
+
+fn listen(plan: &TrialPlan, lab: &Lab, destinations: &[SocketAddr]) -> Result<Option<Listeners>, TrialError> {
+    if !plan.server.listen {
+        return Ok(None);
+    }
+    let bound = lab.server.run(|| Listeners::bind(destinations, plan.server.backlog))?;
+    bound.map(Some).map_err(|error| {
+        TrialError::Unavailable(Unavailable {
+            reason: error.to_string(),
+            remedy: "end what holds the port, or use --lab loopback or --lab pair".into(),
+        })
+    })
+}
+
+/// Ports of the client's namespace that connect() cannot take because a socket listens on them.
+fn bound_ports(eyes: &mut Eyes) -> Result<Vec<u16>, LookError> {
+    let mut ports = Vec::new();
+    eyes.dump(|socket| {
+        if socket.state == crate::tcp::State::Listen {
+            ports.push(socket.tuple.local.port());
+        }
+    })?;
+    Ok(ports)
+}
+
+/// Whether tcp_tw_reuse=2 counts every pair as loopback: an end in 127/8 or ::1 (tcp_twsk_unique).
+fn is_loopback(lab: &Lab, destinations: &[SocketAddr]) -> bool {
+    let sources = lab.client.addresses();
+    sources.iter().all(IpAddr::is_loopback) || destinations.iter().all(|address| address.ip().is_loopback())
+}
+
+/// The server's thread.
+struct Serving {
+    control: Arc<ServerControl>,
+    thread: JoinHandle<Result<Served, EngineError>>,
+}
+
+impl Serving {
+    fn start(plan: &TrialPlan, lab: &Lab, listeners: Listeners) -> Result<Self, TrialError> {
+        let control = Arc::new(ServerControl::default());
+        let work = ServerWork {
+            server: plan.server.clone(),
+            close: plan.close.clone(),
+            load: plan.load.clone(),
+        };
+        let shared = Arc::clone(&control);
+        let thread = lab.server.spawn("server", move || listeners.serve(&work, &shared))?;
+        Ok(Self { control, thread })
+    }
+
+    /// Waits until the server has taken and closed every connection that the client made, or five seconds.
+    fn drain(&self, connected: u64) {
+        let limit = Instant::now() + DRAIN;
+        while (self.control.accepted() < connected || self.control.open() > 0) && Instant::now() < limit {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn stop(self) -> Result<Served, TrialError> {
+        self.control.stop();
+        Ok(join(self.thread)?)
+    }
+}
+
+/// The client's thread.
+struct Loading {
+    control: Arc<Control>,
+    done: mpsc::Receiver<()>,
+    thread: JoinHandle<Result<Measured, EngineError>>,
+}
+
+impl Loading {
+    fn start(plan: &TrialPlan, lab: &Lab, destinations: Vec<SocketAddr>, origin: Instant) -> Result<Self, TrialError> {
+        let control = Arc::new(Control::default());
+        let work = Work {
+            load: plan.load.clone(),
+            close: plan.close.clone(),
+            client: plan.client.clone(),
+            protocol: plan.server.protocol,
+            sources: lab.client.addresses().to_vec(),
+            destinations,
+            tuples: plan.observe.tuples,
+        };
+        let (finished, done) = mpsc::channel();
+        let shared = Arc::clone(&control);
+        let thread = lab.client.spawn("client", move || {
+            std::thread::sleep(origin.saturating_duration_since(Instant::now()));
+            let result = EpollEngine::default().run(&work, &Clock::starting_at(origin), &shared);
+            // The conductor may have given up waiting; then nobody needs to know.
+            let _ = finished.send(());
+            result
+        })?;
+        Ok(Self { control, done, thread })
+    }
+
+    /// Waits for the load's end and tells of it meanwhile.
+    fn finish(self, watch: &Watch<'_>, tell: &mut dyn FnMut(Event)) -> Result<Measured, TrialError> {
+        while let Err(mpsc::RecvTimeoutError::Timeout) = self.done.recv_timeout(TELL_EVERY) {
+            watch.tell(false, tell);
+            if watch.stopped() {
+                self.control.stop();
+            }
+        }
+        Ok(join(self.thread)?)
+    }
+}
+
+/// What the conductor looks at while it waits.
+struct Watch<'a> {
+    origin: Instant,
+    stop: &'a AtomicBool,
+    observer: &'a Observer,
+    control: Arc<Control>,
+}
+
+impl Watch<'_> {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, observing: bool, tell: &mut dyn FnMut(Event)) {
+        let (load, seen) = (self.control.live(), self.observer.latest());
+        tell(Event::Progress(Progress {
+            observing,
+            seconds: self.origin.elapsed().as_secs_f64(),
+            attempted: load.attempted,
+            ok: load.ok,
+            failed: load.failed,
+            time_wait_client: seen.time_wait_client,
+            time_wait_server: seen.time_wait_server,
+        }));
+    }
+
+    /// Goes on observing until no TIME_WAIT is left, the time is over, or the user wants to stop.
+    fn after(&self, limit: Duration, tell: &mut dyn FnMut(Event)) {
+        let end = Instant::now() + limit;
+        let held = || {
+            let seen = self.observer.latest();
+            seen.time_wait_client + seen.time_wait_server
+        };
+        while held() > 0 && Instant::now() < end && !self.stopped() {
+            std::thread::sleep(TELL_EVERY.min(end.saturating_duration_since(Instant::now())));
+            self.tell(true, tell);
+        }
+    }
+}
+
+fn join<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}

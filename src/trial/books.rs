@@ -1,0 +1,305 @@
+//! Sums a trial's results up into its record.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use super::Results;
+use crate::lab::Unavailable;
+use crate::lab::machine::Machine;
+use crate::load::Measured;
+use crate::model::residual::residual;
+use crate::observe::{Departure, Observed, SideObserved};
+use crate::record::ledger::{self, Books, Closes, Counted};
+use crate::record::schema::{
+    Counters, Distribution, Environment, Failed, Latencies, Latency, Linger, Offered, Outcomes, Overdue, PeakEnd,
+    Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow, Status, TimeWait, TimelinePoint,
+    Verdict,
+};
+use crate::scenario::plan::TrialPlan;
+use crate::scenario::spec::{Arrival, Topology};
+
+/// A record with everything that is known before the trial.
+fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record {
+    Record {
+        schema: SCHEMA.to_owned(),
+        linger: Linger {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        started_at: humantime::format_rfc3339_millis(started_at).to_string(),
+        scenario: serde_json::to_value(plan).expect("a plan is plain data"),
+        cell: plan.cell.clone(),
+        repeat: plan.repeat,
+        interrupted: false,
+        environment: Environment {
+            kernel: machine.kernel.clone(),
+            machine: machine.machine.clone(),
+            cpus: machine.cpus,
+            lab: String::new(),
+            virtual_machine: machine.virtual_machine,
+            hz: machine.hz,
+            sysctl: SideSysctls::default(),
+        },
+        prediction: None,
+        residual: None,
+        offered: None,
+        outcomes: None,
+        server: None,
+        latency: None,
+        rates: None,
+        time_wait: None,
+        port_reuse_seconds: None,
+        counters: None,
+        slab: None,
+        observation: None,
+        timeline: vec![],
+        ledger: None,
+        verdict: Verdict {
+            status: Status::Inconclusive,
+            reasons: vec![],
+            expectations: vec![],
+        },
+    }
+}
+
+/// The record of a trial whose lab could not be had.
+pub(super) fn unavailable(plan: &TrialPlan, machine: &Machine, at: SystemTime, why: &Unavailable) -> Record {
+    let mut record = blank(plan, machine, at);
+    record.environment.lab = "not built".into();
+    record.verdict.status = Status::Unavailable;
+    record.verdict.reasons = vec![why.to_string()];
+    record
+}
+
+/// The record of a trial that ran. Its verdict is left to the judge.
+pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut results: Results) -> Record {
+    let load_seconds = results.measured.ended_at as f64 / 1e9;
+    let timeline = timeline(&mut results.measured, &results.observed);
+    let outcomes = outcomes(&results.measured);
+    Record {
+        interrupted: results.interrupted,
+        residual: Some(residual(&results.prediction, &outcomes, &timeline, load_seconds)),
+        offered: Some(offered(plan, &results.measured)),
+        server: results.served.as_ref().map(|served| served.counts.clone()),
+        latency: Some(latencies(plan, &results.measured)),
+        rates: Some(rates(&results, load_seconds)),
+        time_wait: Some(time_wait(&results)),
+        port_reuse_seconds: results.measured.tuples.as_ref().and_then(|tuples| {
+            let reuse = tuples.reuse();
+            let at = |q| reuse.quantile(q).map(|nanos| nanos as f64 / 1e9);
+            Some(Distribution {
+                count: reuse.count(),
+                min: at(0.0)?,
+                p50: at(0.5)?,
+                p99: at(0.99)?,
+                max: at(1.0)?,
+                resolution_seconds: 0.0,
+            })
+        }),
+        counters: Some(counters(&results)),
+        slab: slab(&results),
+        observation: Some(results.observed.cost.clone()),
+        ledger: Some(ledger::reconcile(&books(plan, &results, &counted(plan, &results)))),
+        environment: Environment {
+            lab: results.lab,
+            sysctl: results.sysctl,
+            ..blank(plan, machine, at).environment
+        },
+        prediction: Some(results.prediction),
+        outcomes: Some(outcomes),
+        timeline,
+        ..blank(plan, machine, at)
+    }
+}
+
+fn offered(plan: &TrialPlan, measured: &Measured) -> Offered {
+    Offered {
+        planned: plan.load.planned(),
+        attempted: measured.tally.attempted,
+        not_offered: measured.not_offered,
+    }
+}
+
+fn outcomes(measured: &Measured) -> Outcomes {
+    let failed = measured.tally.failures().into_iter().map(|failure| Failed {
+        phase: failure.phase.to_string(),
+        errno: failure.cause.name(),
+        count: failure.count,
+        first_at_seconds: failure.first.at as f64 / 1e9,
+        first_attempt: failure.first.attempt,
+    });
+    Outcomes {
+        ok: measured.tally.ok,
+        failed_total: measured.tally.failed(),
+        connected: measured.tally.connected,
+        failed: failed.collect(),
+    }
+}
+
+fn latencies(plan: &TrialPlan, measured: &Measured) -> Latencies {
+    // Arrival `max` intends no start: what came of it would be connect() under another name.
+    let intended = |latency: Option<Latency>| latency.filter(|_| plan.load.arrival != Arrival::Max);
+    Latencies {
+        connect: measured.connect.summary(),
+        connect_call: measured.connect_call.summary(),
+        session: measured.session.summary(),
+        from_intended_start: intended(measured.from_intended_start.summary()),
+        connect_failed: measured.connect_failed.summary(),
+        lag: intended(measured.lag.summary()),
+    }
+}
+
+fn rates(results: &Results, load_seconds: f64) -> Rates {
+    let tally = &results.measured.tally;
+    let per_second = |count: u64| if load_seconds > 0.0 { count as f64 / load_seconds } else { 0.0 };
+    let client = results.measured.cpu_seconds;
+    let server = results.served.as_ref().map_or(0.0, |served| served.cpu_seconds);
+    Rates {
+        load_seconds,
+        attempts_per_second: per_second(tally.attempted),
+        ok_per_second: per_second(tally.ok),
+        client_cpu_seconds: client,
+        server_cpu_seconds: server,
+        threads: BTreeMap::from([
+            ("client".to_owned(), client),
+            ("server".to_owned(), server),
+            ("observer".to_owned(), results.observed.cost.cpu_seconds),
+        ]),
+    }
+}
+
+fn time_wait(results: &Results) -> TimeWait {
+    let peak_end = |side: &SideObserved| PeakEnd {
+        peak: side.peak,
+        end: side.end,
+    };
+    let observed = &results.observed;
+    TimeWait {
+        client: peak_end(&observed.client),
+        server: peak_end(&observed.server),
+        lifetime_seconds: lifetimes(results),
+        overdue: Overdue {
+            client_peak: observed.client.overdue_peak,
+            server_peak: observed.server.overdue_peak,
+        },
+        source: observed.cost.source.clone(),
+    }
+}
+
+/// From the close that the load saw to the first look that found the TIME_WAIT gone.
+fn lifetimes(results: &Results) -> Option<Distribution> {
+    let clock = results.measured.tuples.as_ref()?;
+    let departures = &results.observed.departures;
+    let closed = |departure: &Departure| {
+        let (local, remote) = (departure.tuple.local, departure.tuple.remote);
+        let destination = results.destinations.iter().position(|address| *address == remote)?;
+        let source = results.sources.iter().position(|address| *address == local.ip())?;
+        let pair = source * results.destinations.len() + destination;
+        // A later close is another incarnation's.
+        clock.last_close(pair, local.port()).filter(|at| *at <= departure.first_seen)
+    };
+    let mut lives: Vec<f64> = departures
+        .iter()
+        .filter_map(|departure| Some((departure.first_missing - closed(departure)?) as f64 / 1e9))
+        .collect();
+    lives.sort_by(f64::total_cmp);
+    let gap = |departure: &Departure| departure.first_missing - departure.last_seen;
+    let quantile = |q: f64| lives[((lives.len() as f64 * q).ceil() as usize).clamp(1, lives.len()) - 1];
+    (!lives.is_empty()).then(|| Distribution {
+        count: lives.len() as u64,
+        min: lives[0],
+        p50: quantile(0.5),
+        p99: quantile(0.99),
+        max: quantile(1.0),
+        resolution_seconds: departures.iter().map(gap).max().unwrap_or(0) as f64 / 1e9,
+    })
+}
+
+fn counters(results: &Results) -> Counters {
+    let (client, server) = &results.observed.counters;
+    Counters {
+        client: client.clone(),
+        // One namespace has one set of counters: both sides read it.
+        server: server.as_ref().unwrap_or(client).clone(),
+    }
+}
+
+fn counted<'a>(plan: &TrialPlan, results: &'a Results) -> Counted<'a> {
+    let (client, server) = &results.observed.counters;
+    match (plan.lab.topology, server) {
+        (Topology::Host, _) => Counted::Shared,
+        (_, Some(server)) => Counted::Apart { client, server },
+        (_, None) => Counted::Together(client),
+    }
+}
+
+fn books<'a>(plan: &TrialPlan, results: &'a Results, counted: &Counted<'a>) -> Books<'a> {
+    let endings = results.measured.endings;
+    let served = results.served.clone().unwrap_or_default();
+    let ServerSide {
+        accepted,
+        closed_by_peer,
+        closed_first,
+        reset_by_peer,
+        ..
+    } = served.counts;
+    Books {
+        attempts: &results.measured.tally,
+        client: Closes {
+            closed_first: endings.closed_first,
+            aborted: endings.aborted,
+            peer_closed_first: endings.peer_closed_first,
+            peer_reset: endings.peer_reset,
+        },
+        server: Closes {
+            closed_first: closed_first - served.aborted,
+            aborted: served.aborted,
+            peer_closed_first: closed_by_peer,
+            peer_reset: reset_by_peer,
+        },
+        accepted,
+        counted: *counted,
+        held: [results.observed.client.held, results.observed.server.held],
+        reused: plan
+            .observe
+            .tuples
+            .then(|| results.measured.tuples.as_ref().map(|tuples| tuples.reuse().count()))
+            .flatten(),
+        seconds: results.measured.ended_at as f64 / 1e9,
+        kernel: (results.kernel.major, results.kernel.minor),
+    }
+}
+
+fn slab(results: &Results) -> Option<Vec<SlabRow>> {
+    let [before, after] = &results.slab;
+    let (before, after) = (before.as_ref()?, after.as_ref()?);
+    let row = |(cache, slab): (&String, &crate::observe::slab::Slab)| SlabRow {
+        cache: cache.clone(),
+        object_bytes: slab.object_bytes,
+        active_before: before.get(cache).map_or(0, |slab| slab.active_objects),
+        active_after: slab.active_objects,
+    };
+    Some(after.iter().map(row).collect())
+}
+
+/// The load's intervals with the TIME_WAIT counts at their ends, as far as was observed.
+fn timeline(measured: &mut Measured, observed: &Observed) -> Vec<TimelinePoint> {
+    let last = observed.samples.last().map_or(0.0, |sample| sample.t);
+    measured.timeline.extend_to((last.max(0.0) * 1e9) as u64);
+    let interval = measured.timeline.interval_seconds();
+    let mut samples = observed.samples.iter().peekable();
+    let mut seen = (None, None);
+    let points = measured.timeline.points().into_iter().map(|point| {
+        while let Some(sample) = samples.next_if(|sample| sample.t <= point.t + interval) {
+            seen = (sample.client, sample.server);
+        }
+        TimelinePoint {
+            t: point.t,
+            ok: point.ok,
+            failed: point.failed.into_iter().collect(),
+            time_wait_client: seen.0,
+            time_wait_server: seen.1,
+            p99_us: point.p99_us,
+        }
+    });
+    points.collect()
+}

@@ -1,0 +1,233 @@
+//! `linger run`: the main job, as a user runs it, in real namespaces.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{linger, linger_as_nobody, records, run, said, scenario, stderr};
+use tempfile::tempdir;
+
+/// A directory that an unprivileged user may use too.
+fn public_tempdir() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    directory
+}
+
+#[test]
+fn exhaustion_comes_exactly_after_the_predicted_capacity() {
+    let directory = tempdir().unwrap();
+    let output = run(linger(directory.path(), &["run", "exhaustion", "--json"]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let record = &records(&output)[0];
+    assert_eq!(record["verdict"]["status"], "met");
+    // 60999 − 32768 + 1
+    assert_eq!(record["prediction"]["capacity"], 28_232);
+    assert_eq!(record["outcomes"]["ok"], 28_232);
+    assert_eq!(record["time_wait"]["client"]["end"], 28_232);
+    assert_eq!(record["time_wait"]["server"]["peak"], 0);
+    let failed = &record["outcomes"]["failed"];
+    assert_eq!(failed.as_array().unwrap().len(), 1, "{failed}");
+    assert_eq!((&failed[0]["phase"], &failed[0]["errno"]), (&json!("connect"), &json!("EADDRNOTAVAIL")));
+    assert_eq!(failed[0]["first_attempt"], 28_233);
+    assert_eq!(record["ledger"]["balanced"], true);
+    let share = record["observation"]["share_of_core"].as_f64().unwrap();
+    assert!(share > 0.0, "observing was measured");
+}
+
+#[test]
+fn root_and_an_unprivileged_user_get_the_same_record_but_for_the_lab() {
+    let directory = public_tempdir();
+    let path = scenario(directory.path(), &[]);
+    let as_root = run(linger(directory.path(), &["run", &path, "--json"]));
+    let as_nobody = run(linger_as_nobody(directory.path(), &["run", &path, "--json"]));
+    assert_eq!(as_root.status.code(), Some(0), "{}", said(&as_root));
+    assert_eq!(as_nobody.status.code(), Some(0), "{}", said(&as_nobody));
+    let (root, nobody) = (&records(&as_root)[0], &records(&as_nobody)[0]);
+    for key in ["scenario", "cell", "prediction", "offered", "verdict", "ledger"] {
+        assert_eq!(root[key], nobody[key], "{key}");
+    }
+    assert_eq!(root["outcomes"]["ok"], nobody["outcomes"]["ok"]);
+    assert_eq!(root["environment"]["sysctl"], nobody["environment"]["sysctl"]);
+    assert_ne!(root["environment"]["lab"], nobody["environment"]["lab"]);
+}
+
+#[test]
+fn each_matrix_cell_starts_in_a_fresh_lab() {
+    let directory = tempdir().unwrap();
+    let path = scenario(
+        directory.path(),
+        &[("[[expect]]", "[matrix]\n\"close.closer\" = [\"client\", \"client\", \"server\"]\n[[expect]]")],
+    );
+    let twice = run(linger(directory.path(), &["run", &path, "--json"]));
+    assert_eq!(twice.status.code(), Some(2), "the same value twice is a slip: {}", said(&twice));
+    let path = scenario(directory.path(), &[]);
+    let output = run(linger(directory.path(), &["run", &path, "--repeat", "3", "--json"]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let ok: Vec<_> = records(&output).iter().map(|r| r["outcomes"]["ok"].clone()).collect();
+    assert_eq!(ok, [100, 100, 100], "a TIME_WAIT of the last trial would take a port");
+}
+
+#[test]
+fn records_go_to_a_file_by_scenario_and_time_and_the_screen_to_stdout() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    let output = run(linger(directory.path(), &["run", &path]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let files: Vec<_> = std::fs::read_dir(directory.path().join("results/small")).unwrap().collect();
+    assert_eq!(files.len(), 1);
+    let text = std::fs::read_to_string(files[0].as_ref().unwrap().path()).unwrap();
+    let record: Value = serde_json::from_str(text.trim()).unwrap();
+    assert_eq!(record["schema"], "linger.record/1");
+    let screen = String::from_utf8_lossy(&output.stdout);
+    for word in ["EADDRNOTAVAIL", "TIME_WAIT", "met"] {
+        assert!(screen.contains(word), "{word} is not on the screen:\n{screen}");
+    }
+    assert!(!screen.contains('\u{1b}'), "escape codes on a pipe");
+}
+
+#[test]
+fn every_record_is_valid_by_the_checked_in_schema() {
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string("schema/record.schema.json").unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    let output = run(linger(directory.path(), &["run", &path, "--json"]));
+    for record in records(&output) {
+        let problems: Vec<_> = validator.iter_errors(&record).map(|error| error.to_string()).collect();
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+}
+
+#[test]
+fn an_unmet_expectation_exits_3_and_names_file_line_and_both_values() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[("outcomes.ok == prediction.capacity", "outcomes.ok == 99")]);
+    let output = run(linger(directory.path(), &["run", &path]));
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let screen = String::from_utf8_lossy(&output.stdout);
+    for word in ["unmet", "99", "100", "small.toml:15"] {
+        assert!(screen.contains(word), "{word} is not on the screen:\n{screen}");
+    }
+}
+
+#[test]
+fn a_name_that_the_record_lacks_is_inconclusive_and_exits_5() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[("outcomes.ok == prediction.capacity", "outcomes.okay == 100")]);
+    let output = run(linger(directory.path(), &["run", &path]));
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("okay"), "{}", said(&output));
+}
+
+#[test]
+fn a_sysctl_that_does_not_exist_makes_the_trial_unavailable_and_exits_4() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[("net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_tw_recycle")]);
+    let output = run(linger(directory.path(), &["run", &path]));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let said = said(&output);
+    assert!(said.contains("net.ipv4.tcp_tw_recycle"), "{said}");
+}
+
+#[test]
+fn setting_a_sysctl_with_topology_host_is_refused() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    let output = run(linger(directory.path(), &["run", &path, "--lab", "host"]));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(stderr(&output).contains("host"), "{}", said(&output));
+}
+
+#[test]
+fn topology_host_runs_the_load_on_the_hosts_own_loopback_as_it_is() {
+    let directory = tempdir().unwrap();
+    let path = scenario(
+        directory.path(),
+        &[
+            ("[sysctl.client]\n", ""),
+            ("\"net.ipv4.ip_local_port_range\" = \"40000 40099\"\n", ""),
+            ("\"net.ipv4.tcp_tw_reuse\" = 0\n", ""),
+            ("mode = \"graceful\"", "mode = \"abortive\""),
+            ("outcomes.ok == prediction.capacity", "outcomes.ok == 130"),
+        ],
+    );
+    let output = run(linger(directory.path(), &["run", &path, "--lab", "host", "--json"]));
+    let record = &records(&output)[0];
+    assert_eq!(record["outcomes"]["ok"], 130, "{}", said(&output));
+    assert!(record["environment"]["lab"].as_str().unwrap().contains("host"));
+}
+
+#[test]
+fn misspelt_keys_missing_keys_and_bad_values_are_reported_together_with_their_lines() {
+    let directory = tempdir().unwrap();
+    let path = scenario(
+        directory.path(),
+        &[
+            ("closer = \"client\"\n", ""),
+            ("arrival = \"max\"", "arival = \"max\"\nrate = 0"),
+            ("40000 40099", "60999 32768"),
+        ],
+    );
+    let output = run(linger(directory.path(), &["run", &path]));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let text = stderr(&output);
+    for word in ["closer", "arival", "arrival", "rate", "60999 32768", "small.toml:"] {
+        assert!(text.contains(word), "{word} is not in:\n{text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn an_unknown_scenario_names_the_nearest_one() {
+    let directory = tempdir().unwrap();
+    let output = run(linger(directory.path(), &["run", "exhaustoin"]));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(stderr(&output).contains("exhaustion"), "{}", said(&output));
+}
+
+#[test]
+fn more_descriptors_than_can_be_had_are_refused_before_the_trial_starts() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[("connections = 130", "connections = 130\nin_flight = 4000000")]);
+    let output = run(linger(directory.path(), &["run", &path]));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(said(&output).contains("descriptors"), "{}", said(&output));
+}
+
+#[test]
+fn the_load_keeps_its_rate_through_failure() {
+    let directory = tempdir().unwrap();
+    let path = scenario(
+        directory.path(),
+        &[
+            ("arrival = \"max\"", "arrival = \"constant\"\nrate = 500"),
+            ("connections = 130", "duration = \"1s\""),
+        ],
+    );
+    let output = run(linger(directory.path(), &["run", &path, "--json"]));
+    let record = &records(&output)[0];
+    assert_eq!(record["offered"]["planned"], 500, "{}", said(&output));
+    assert_eq!(record["offered"]["attempted"], 500);
+    assert_eq!(record["outcomes"]["ok"], 100);
+    assert_eq!(record["outcomes"]["failed"][0]["count"], 400);
+}
+
+#[test]
+fn list_show_check_and_completions_work_without_a_lab() {
+    let directory = tempdir().unwrap();
+    for arguments in [
+        &["list"][..],
+        &["list", "--json"],
+        &["show", "exhaustion"],
+        &["check"],
+        &["completions", "bash"],
+        &["man"],
+        &["--help"],
+        &["--version"],
+    ] {
+        let output = run(linger(directory.path(), arguments));
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", said(&output));
+        assert!(!output.stdout.is_empty(), "{arguments:?}");
+    }
+}
