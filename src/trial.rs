@@ -225,7 +225,12 @@ fn measure(
 fn destinations(plan: &TrialPlan, lab: &Lab) -> Vec<SocketAddr> {
     let ports = (FIRST_SERVER_PORT..).take(plan.server.ports as usize);
     ports
-        .flat_map(|port| lab.server.addresses().iter().map(move |address| SocketAddr::new(*address, port)))
+        .flat_map(|port| {
+            lab.server
+                .addresses()
+                .iter()
+                .map(move |address| SocketAddr::new(*address, port))
+        })
         .collect()
 }
 

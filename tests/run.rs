@@ -28,7 +28,10 @@ fn exhaustion_comes_exactly_after_the_predicted_capacity() {
     assert_eq!(record["time_wait"]["server"]["peak"], 0);
     let failed = &record["outcomes"]["failed"];
     assert_eq!(failed.as_array().unwrap().len(), 1, "{failed}");
-    assert_eq!((&failed[0]["phase"], &failed[0]["errno"]), (&json!("connect"), &json!("EADDRNOTAVAIL")));
+    assert_eq!(
+        (&failed[0]["phase"], &failed[0]["errno"]),
+        (&json!("connect"), &json!("EADDRNOTAVAIL"))
+    );
     assert_eq!(failed[0]["first_attempt"], 28_233);
     assert_eq!(record["ledger"]["balanced"], true);
     let share = record["observation"]["share_of_core"].as_f64().unwrap();
@@ -57,10 +60,18 @@ fn each_matrix_cell_starts_in_a_fresh_lab() {
     let directory = tempdir().unwrap();
     let path = scenario(
         directory.path(),
-        &[("[[expect]]", "[matrix]\n\"close.closer\" = [\"client\", \"client\", \"server\"]\n[[expect]]")],
+        &[(
+            "[[expect]]",
+            "[matrix]\n\"close.closer\" = [\"client\", \"client\", \"server\"]\n[[expect]]",
+        )],
     );
     let twice = run(linger(directory.path(), &["run", &path, "--json"]));
-    assert_eq!(twice.status.code(), Some(2), "the same value twice is a slip: {}", said(&twice));
+    assert_eq!(
+        twice.status.code(),
+        Some(2),
+        "the same value twice is a slip: {}",
+        said(&twice)
+    );
     let path = scenario(directory.path(), &[]);
     let output = run(linger(directory.path(), &["run", &path, "--repeat", "3", "--json"]));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
@@ -74,7 +85,9 @@ fn records_go_to_a_file_by_scenario_and_time_and_the_screen_to_stdout() {
     let path = scenario(directory.path(), &[]);
     let output = run(linger(directory.path(), &["run", &path]));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    let files: Vec<_> = std::fs::read_dir(directory.path().join("results/small")).unwrap().collect();
+    let files: Vec<_> = std::fs::read_dir(directory.path().join("results/small"))
+        .unwrap()
+        .collect();
     assert_eq!(files.len(), 1);
     let text = std::fs::read_to_string(files[0].as_ref().unwrap().path()).unwrap();
     let record: Value = serde_json::from_str(text.trim()).unwrap();
@@ -102,7 +115,10 @@ fn every_record_is_valid_by_the_checked_in_schema() {
 #[test]
 fn an_unmet_expectation_exits_3_and_names_file_line_and_both_values() {
     let directory = tempdir().unwrap();
-    let path = scenario(directory.path(), &[("outcomes.ok == prediction.capacity", "outcomes.ok == 99")]);
+    let path = scenario(
+        directory.path(),
+        &[("outcomes.ok == prediction.capacity", "outcomes.ok == 99")],
+    );
     let output = run(linger(directory.path(), &["run", &path]));
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     let screen = String::from_utf8_lossy(&output.stdout);
@@ -114,7 +130,10 @@ fn an_unmet_expectation_exits_3_and_names_file_line_and_both_values() {
 #[test]
 fn a_name_that_the_record_lacks_is_inconclusive_and_exits_5() {
     let directory = tempdir().unwrap();
-    let path = scenario(directory.path(), &[("outcomes.ok == prediction.capacity", "outcomes.okay == 100")]);
+    let path = scenario(
+        directory.path(),
+        &[("outcomes.ok == prediction.capacity", "outcomes.okay == 100")],
+    );
     let output = run(linger(directory.path(), &["run", &path]));
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
     assert!(said(&output).contains("okay"), "{}", said(&output));
@@ -123,7 +142,10 @@ fn a_name_that_the_record_lacks_is_inconclusive_and_exits_5() {
 #[test]
 fn a_sysctl_that_does_not_exist_makes_the_trial_unavailable_and_exits_4() {
     let directory = tempdir().unwrap();
-    let path = scenario(directory.path(), &[("net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_tw_recycle")]);
+    let path = scenario(
+        directory.path(),
+        &[("net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_tw_recycle")],
+    );
     let output = run(linger(directory.path(), &["run", &path]));
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
     let said = said(&output);
@@ -189,7 +211,10 @@ fn an_unknown_scenario_names_the_nearest_one() {
 #[test]
 fn more_descriptors_than_can_be_had_are_refused_before_the_trial_starts() {
     let directory = tempdir().unwrap();
-    let path = scenario(directory.path(), &[("connections = 130", "connections = 130\nin_flight = 4000000")]);
+    let path = scenario(
+        directory.path(),
+        &[("connections = 130", "connections = 130\nin_flight = 4000000")],
+    );
     let output = run(linger(directory.path(), &["run", &path]));
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
     assert!(said(&output).contains("descriptors"), "{}", said(&output));

@@ -35,7 +35,11 @@ fn long_load(directory: &Path) -> Child {
 fn namespaces() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for process in fs::read_dir("/proc").unwrap().flatten() {
-        for task in fs::read_dir(process.path().join("task")).into_iter().flatten().flatten() {
+        for task in fs::read_dir(process.path().join("task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             if let Ok(link) = fs::read_link(task.path().join("ns/net")) {
                 found.insert(link.to_string_lossy().into_owned());
             }
@@ -109,6 +113,9 @@ fn ctrl_c_keeps_what_was_measured_marks_it_and_exits_130() {
     assert_eq!(record["interrupted"], true);
     assert_eq!(record["verdict"]["status"], "inconclusive");
     let (attempted, ok) = (&record["offered"]["attempted"], &record["outcomes"]["ok"]);
-    assert!(attempted.as_u64().unwrap() > 0 && ok.as_u64().unwrap() > 0, "{attempted} {ok}");
+    assert!(
+        attempted.as_u64().unwrap() > 0 && ok.as_u64().unwrap() > 0,
+        "{attempted} {ok}"
+    );
     assert_eq!(record["ledger"]["balanced"], true, "{}", record["ledger"]);
 }

@@ -75,7 +75,11 @@ fn as_text(plan: &Plan, obstacle: Option<&Unavailable>) -> String {
         plan.id,
         trials,
         rounded(plan.expected_duration()),
-        if obstacle.is_none() { "runs here" } else { "unavailable here" },
+        if obstacle.is_none() {
+            "runs here"
+        } else {
+            "unavailable here"
+        },
         plan.claim,
     );
     if let Some(why) = obstacle {

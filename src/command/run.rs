@@ -41,7 +41,9 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
             return Ok(Exit::Interrupted);
         }
     }
-    Ok(Exit::of(judge::exit_code(records.iter().map(|record| record.verdict.status))))
+    Ok(Exit::of(judge::exit_code(
+        records.iter().map(|record| record.verdict.status),
+    )))
 }
 
 /// The means for a lab, if any plan needs one. What was refused is told by each trial's record.

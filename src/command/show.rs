@@ -40,7 +40,12 @@ pub(crate) fn show(options: &Show) -> Result<Exit> {
             };
             text += &prediction(trial, &foreseen);
         }
-        writeln!(text, "\n{}\n\n{}", plan.origin, source_text(&options.scenario)?.trim_end())?;
+        writeln!(
+            text,
+            "\n{}\n\n{}",
+            plan.origin,
+            source_text(&options.scenario)?.trim_end()
+        )?;
     }
     print(text.as_bytes())
 }

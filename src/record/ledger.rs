@@ -335,7 +335,9 @@ impl<'a> Books<'a> {
     }
 
     fn resets(&self, account: &Account<'_>) -> LedgerRow {
-        let Closes { aborted, peer_reset, .. } = account.closes;
+        let Closes {
+            aborted, peer_reset, ..
+        } = account.closes;
         let ours = (signed(aborted + peer_reset), "aborted + reset by peer");
         let name = format!("resets, {}", account.whose);
         row(
@@ -407,7 +409,10 @@ impl<'a> Books<'a> {
             up_to: self.attempts.failed(),
             why: "an attempt that failed may have replaced a TIME_WAIT, and a failed connection may have left none",
         };
-        let ours = (signed(reused), "successful connections on a four-tuple that was closed before");
+        let ours = (
+            signed(reused),
+            "successful connections on a four-tuple that was closed before",
+        );
         Some(row(
             "reuse",
             ours,

@@ -12,8 +12,7 @@ use crate::observe::{Departure, Observed, SideObserved};
 use crate::record::ledger::{self, Books, Closes, Counted};
 use crate::record::schema::{
     Counters, Distribution, Environment, Failed, Latencies, Latency, Linger, Offered, Outcomes, Overdue, PeakEnd,
-    Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow, Status, TimeWait, TimelinePoint,
-    Verdict,
+    Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow, Status, TimeWait, TimelinePoint, Verdict,
 };
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Arrival, Topology};
@@ -150,7 +149,13 @@ fn latencies(plan: &TrialPlan, measured: &Measured) -> Latencies {
 
 fn rates(results: &Results, load_seconds: f64) -> Rates {
     let tally = &results.measured.tally;
-    let per_second = |count: u64| if load_seconds > 0.0 { count as f64 / load_seconds } else { 0.0 };
+    let per_second = |count: u64| {
+        if load_seconds > 0.0 {
+            count as f64 / load_seconds
+        } else {
+            0.0
+        }
+    };
     let client = results.measured.cpu_seconds;
     let server = results.served.as_ref().map_or(0.0, |served| served.cpu_seconds);
     Rates {
@@ -195,7 +200,9 @@ fn lifetimes(results: &Results) -> Option<Distribution> {
         let source = results.sources.iter().position(|address| *address == local.ip())?;
         let pair = source * results.destinations.len() + destination;
         // A later close is another incarnation's.
-        clock.last_close(pair, local.port()).filter(|at| *at <= departure.first_seen)
+        clock
+            .last_close(pair, local.port())
+            .filter(|at| *at <= departure.first_seen)
     };
     let mut lives: Vec<f64> = departures
         .iter()

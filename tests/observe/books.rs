@@ -24,7 +24,12 @@ struct Manner {
     exchange: bool,
 }
 
-const MODES: [CloseMode; 4] = [CloseMode::Graceful, CloseMode::Abortive, CloseMode::Lingering, CloseMode::HalfClose];
+const MODES: [CloseMode; 4] = [
+    CloseMode::Graceful,
+    CloseMode::Abortive,
+    CloseMode::Lingering,
+    CloseMode::HalfClose,
+];
 const THREADS: u64 = 3;
 
 fn close(stream: TcpStream, mode: CloseMode, closes: &mut Closes) {
@@ -97,7 +102,14 @@ fn offer(destination: SocketAddr, manner: Manner, count: u64) -> (Tally, Closes)
             }
             Err(error) => {
                 let cause = Cause::Errno(error.raw_os_error().unwrap());
-                tally.fail(Phase::Connect, cause, First { at: 0, attempt: tally.attempted });
+                tally.fail(
+                    Phase::Connect,
+                    cause,
+                    First {
+                        at: 0,
+                        attempt: tally.attempted,
+                    },
+                );
             }
         }
     };
@@ -108,11 +120,13 @@ fn offer(destination: SocketAddr, manner: Manner, count: u64) -> (Tally, Closes)
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..THREADS).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().fold((Tally::default(), Closes::default()), |(mut tally, closes), worker| {
-            let (more, ends) = worker.join().unwrap();
-            tally.merge(&more);
-            (tally, closes + ends)
-        })
+        workers
+            .into_iter()
+            .fold((Tally::default(), Closes::default()), |(mut tally, closes), worker| {
+                let (more, ends) = worker.join().unwrap();
+                tally.merge(&more);
+                (tally, closes + ends)
+            })
     })
 }
 
@@ -147,14 +161,20 @@ impl Left {
 
 fn kernel() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap());
+    let mut parts = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|part| part.parse().unwrap());
     (parts.next().unwrap(), parts.next().unwrap())
 }
 
 /// Both ends in the calling thread's namespace, or the server's where `server` was made.
 fn load(listener: TcpListener, eyes: (Eyes, Option<Eyes>), manner: Manner, count: u64) -> Left {
     let destination = listener.local_addr().unwrap();
-    let config = Config { server_endpoints: vec![destination], tuples: false, origin: Instant::now() };
+    let config = Config {
+        server_endpoints: vec![destination],
+        tuples: false,
+        origin: Instant::now(),
+    };
     let observer = Observer::start(eyes.0, eyes.1, config).unwrap();
     let done = AtomicBool::new(false);
     let ((tally, client), (accepted, server)) = std::thread::scope(|scope| {
@@ -163,7 +183,13 @@ fn load(listener: TcpListener, eyes: (Eyes, Option<Eyes>), manner: Manner, count
         done.store(true, Ordering::SeqCst);
         (client, server.join().unwrap())
     });
-    Left { tally, client, server, accepted, observed: at_rest(observer) }
+    Left {
+        tally,
+        client,
+        server,
+        accepted,
+        observed: at_rest(observer),
+    }
 }
 
 /// The observation's end, once no connection is under way: a FIN may still be on its way when close() has returned.
@@ -209,15 +235,50 @@ fn experiment() {
             for mode in MODES {
                 for two in [false, true] {
                     let manner = Manner { closer, mode, exchange };
-                    let left = if two { in_two(manner, 100) } else { in_one(manner, 100, || {}) };
+                    let left = if two {
+                        in_two(manner, 100)
+                    } else {
+                        in_one(manner, 100, || {})
+                    };
                     println!("== {manner:?} two={two}");
-                    println!("   ours: client {:?} server {:?} accepted {} {:?}", left.client, left.server, left.accepted, left.tally.failures());
+                    println!(
+                        "   ours: client {:?} server {:?} accepted {} {:?}",
+                        left.client,
+                        left.server,
+                        left.accepted,
+                        left.tally.failures()
+                    );
                     println!("   held {} {}", left.observed.client.held, left.observed.server.held);
-                    let names = ["ActiveOpens","PassiveOpens","AttemptFails","EstabResets","OutRsts","TW","TWKilled","TWRecycled","TCPTimeWaitOverflow","TCPAbortOnData","TCPAbortOnClose","EmbryonicRsts","ListenOverflows"];
-                    let show = |c: &std::collections::BTreeMap<String,i64>| names.iter().filter(|n| c.get(**n) != Some(&0)).map(|n| format!("{n}={:?}", c.get(*n))).collect::<Vec<_>>().join(" ");
+                    let names = [
+                        "ActiveOpens",
+                        "PassiveOpens",
+                        "AttemptFails",
+                        "EstabResets",
+                        "OutRsts",
+                        "TW",
+                        "TWKilled",
+                        "TWRecycled",
+                        "TCPTimeWaitOverflow",
+                        "TCPAbortOnData",
+                        "TCPAbortOnClose",
+                        "EmbryonicRsts",
+                        "ListenOverflows",
+                    ];
+                    let show = |c: &std::collections::BTreeMap<String, i64>| {
+                        names
+                            .iter()
+                            .filter(|n| c.get(**n) != Some(&0))
+                            .map(|n| format!("{n}={:?}", c.get(*n)))
+                            .collect::<Vec<_>>()
+                            .join(" ")
+                    };
                     println!("   {}", show(&left.observed.counters.0));
-                    if let Some(c) = &left.observed.counters.1 { println!("   {}", show(c)); }
-                    for r in reconcile(&left.books()).rows.iter().filter(|r| !r.balanced) { println!("   OFF {} ours {} kernel {:?}", r.name, r.ours, r.kernel); }
+                    if let Some(c) = &left.observed.counters.1 {
+                        println!("   {}", show(c));
+                    }
+                    for r in reconcile(&left.books()).rows.iter().filter(|r| !r.balanced) {
+                        println!("   OFF {} ours {} kernel {:?}", r.name, r.ours, r.kernel);
+                    }
                 }
             }
         }

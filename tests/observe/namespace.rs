@@ -40,7 +40,10 @@ pub(crate) fn joined<T: Send, R: Send>(server: impl FnOnce() -> T + Send, client
         });
         inside(move || {
             let far = format!("/proc/{}/task/{}/ns/net", std::process::id(), thread_id.recv().unwrap());
-            run("ip", &["link", "add", "c0", "type", "veth", "peer", "name", "s0", "netns", &far]);
+            run(
+                "ip",
+                &["link", "add", "c0", "type", "veth", "peer", "name", "s0", "netns", &far],
+            );
             run("ip", &["address", "add", "10.0.0.1/24", "dev", "c0"]);
             run("ip", &["link", "set", "c0", "up"]);
             tell_linked.send(()).unwrap();
