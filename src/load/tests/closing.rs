@@ -149,7 +149,7 @@ fn messages_longer_than_the_socket_buffers_arrive_whole() {
                 trial.measured.tally.failures()
             );
             assert_eq!(trial.served.counts.bytes_received, CONNECTIONS * 2 * 100_000);
-            assert_eq!(trial.served.counts.bytes_sent, CONNECTIONS * 2 << 20);
+            assert_eq!(trial.served.counts.bytes_sent, CONNECTIONS * 2 * (1 << 20));
             assert_eq!(trial.kernel.get("EstabResets"), 0);
         });
     }
