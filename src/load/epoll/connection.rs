@@ -59,6 +59,8 @@ pub(super) enum State {
     Draining,
     /// The server is to close first.
     AwaitingClose,
+    /// Both ends are done; only close() is left.
+    Ended,
 }
 
 /// What came of a step.
@@ -79,7 +81,7 @@ impl State {
             Self::Connecting => Phase::Connect,
             Self::Sending => Phase::Send,
             Self::Receiving | Self::Draining | Self::AwaitingClose => Phase::Recv,
-            Self::Held | Self::Closing => Phase::Close,
+            Self::Held | Self::Closing | Self::Ended => Phase::Close,
         }
     }
 }
@@ -102,8 +104,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Begins an attempt that was due at `due` (None: with arrival `max`): up to and including the connect() call.
-    /// Returns the connection, unless the attempt has failed already, and the time.
+    /// Begins an attempt that was due at `due` (None: with arrival `max`): up to connect(), and what came of it so far.
+    /// Returns the connection, unless the attempt has failed already, and the time when connect() returned.
     pub(super) fn begin(&mut self, due: Option<u64>, pair: Pair, now: u64) -> (Option<Connection>, u64) {
         let mut attempt = self.measured.begin(due, pair.number, now);
         let socket = match self.open(pair) {
@@ -125,7 +127,7 @@ impl<'a> Client<'a> {
             self.measured.fail(&mut attempt, Phase::Connect, cause(&error), now);
             return (None, now);
         }
-        let connection = Connection {
+        let mut connection = Connection {
             socket,
             attempt,
             state: State::Connecting,
@@ -134,7 +136,14 @@ impl<'a> Client<'a> {
             requests_left: self.exchange.requests,
             bytes_left: 0,
         };
-        (Some(connection), now)
+        // Asked at once, not after the batch: what the other attempts take is not this one's latency.
+        match connection.step(self) {
+            Ok(_) => (Some(connection), now),
+            Err((phase, cause)) => {
+                self.measured.fail(&mut connection.attempt, phase, cause, now);
+                (None, now)
+            }
+        }
     }
 
     /// socket() and, as the source says, what comes before connect().
@@ -174,11 +183,12 @@ impl Connection {
             State::Closing => self.closing(client),
             State::Draining => self.draining(client),
             State::AwaitingClose => self.awaiting_close(client),
+            State::Ended => Ok(Step::Close),
         }
     }
 
     /// A further connect() tells what became of the first: 0 once established, EALREADY before, else why it failed.
-    /// On loopback and veth the handshake is over before the first one returns, so no event need be waited for.
+    /// On loopback and veth the handshake is over before the first one returns, and no event need be waited for.
     fn connecting(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
         if let Err(error) = self.socket.connect(&client.destinations[self.destination]) {
             match errno(&error) {
@@ -265,7 +275,8 @@ impl Connection {
     fn peer_ends(&mut self, client: &mut Client<'_>, ending: Ending) -> Step {
         let now = client.clock.nanos();
         client.measured.ending(&mut self.attempt, ending, now);
-        Step::Close
+        self.state = State::Ended;
+        Step::Next
     }
 
     fn closing(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {

@@ -222,7 +222,7 @@ impl<'a> Loop<'a> {
             State::Sending => (Some(Interest::Output), Limit::Io),
             State::Receiving | State::Draining => (Some(Interest::Input), Limit::Io),
             State::AwaitingClose => (Some(Interest::Input), Limit::PeerClose),
-            State::Held | State::Closing => (None, Limit::Hold),
+            State::Held | State::Closing | State::Ended => (None, Limit::Hold),
         };
         self.deadlines.begin(limit as usize, index, now);
         match (interest, connection.watched) {

@@ -1,10 +1,18 @@
 //! The load put to the running kernel: each test in a network namespace of its own, counts compared with arithmetic
 //! and with the kernel's own counters.
 
+mod closing;
+mod failing;
+mod namespace;
+mod offering;
+
 use std::time::Duration;
 
-use super::Work;
-use crate::scenario::plan::{ClientPlan, ClosePlan, LoadPlan};
+use self::namespace::Counters;
+use super::server::{Listeners, Served, ServerControl, ServerWork};
+use super::{Clock, Control, Engine, EpollEngine, Measured, Work};
+use crate::record::tally::{Cause, Phase};
+use crate::scenario::plan::{ClientPlan, ClosePlan, LoadPlan, ServerPlan};
 use crate::scenario::spec::{Arrival, Order, Protocol, Source};
 use crate::tcp::{CloseMode, Closer};
 
@@ -46,4 +54,79 @@ pub(super) fn work() -> Work {
         destinations: vec![([127, 0, 0, 1], 7_000).into()],
         tuples: false,
     }
+}
+
+/// The server that fits the work.
+fn server_of(work: &Work) -> ServerWork {
+    ServerWork {
+        server: ServerPlan {
+            listen: true,
+            addresses: 1,
+            ports: 1,
+            protocol: work.protocol,
+            backlog: 4096,
+            accept_delay: Duration::ZERO,
+        },
+        close: work.close.clone(),
+        load: work.load.clone(),
+    }
+}
+
+/// What both ends and the kernel counted.
+struct Trial {
+    measured: Measured,
+    served: Served,
+    kernel: Counters,
+}
+
+impl Trial {
+    fn count(&self, phase: Phase, cause: Cause) -> u64 {
+        self.measured.tally.count(phase, cause)
+    }
+
+    /// What holds for every trial whatever happened: nothing is lost, nothing is counted twice.
+    fn assert_balanced(&self) {
+        let (tally, endings, counts) = (&self.measured.tally, self.measured.endings, &self.served.counts);
+        assert_eq!(tally.attempted, tally.ok + tally.failed(), "{:?}", tally.failures());
+        let ended = endings.closed_first + endings.aborted + endings.peer_closed_first + endings.peer_reset;
+        assert_eq!(ended, tally.connected, "{endings:?}");
+        let ended = counts.closed_by_peer + counts.closed_first + counts.reset_by_peer + counts.open_at_end;
+        assert_eq!(ended, counts.accepted, "{counts:?}");
+        let points = self.measured.timeline.points();
+        assert_eq!(points.iter().map(|point| point.ok).sum::<u64>(), tally.ok);
+        assert_eq!(self.measured.session.count(), tally.ok);
+        assert_eq!(self.measured.connect.count(), tally.connected);
+    }
+}
+
+/// Runs both ends in the calling thread's namespace. `watch` sees the load while it runs, on a thread of its own.
+fn run_watched(work: &Work, server: &ServerWork, watch: impl FnOnce(&Control, &ServerControl) + Send) -> Trial {
+    let before = Counters::read();
+    let listeners = Listeners::bind(&work.destinations, server.server.backlog).unwrap();
+    let (control, server_control) = (Control::default(), ServerControl::default());
+    let (measured, served) = std::thread::scope(|scope| {
+        let serving = scope.spawn(|| listeners.serve(server, &server_control).unwrap());
+        scope.spawn(|| watch(&control, &server_control));
+        let measured = EpollEngine.run(work, &Clock::start(), &control).unwrap();
+        server_control.stop();
+        (measured, serving.join().unwrap())
+    });
+    assert_eq!(
+        (control.live().open, server_control.open()),
+        (0, served.counts.open_at_end)
+    );
+    assert_eq!(control.live().ok, measured.tally.ok);
+    assert_eq!(control.live().failed, measured.tally.failed());
+    let kernel = Counters::read().since(&before);
+    let trial = Trial {
+        measured,
+        served,
+        kernel,
+    };
+    trial.assert_balanced();
+    trial
+}
+
+fn run(work: &Work) -> Trial {
+    run_watched(work, &server_of(work), |_, _| ())
 }
