@@ -3,13 +3,17 @@
 //! A socket belongs to the network namespace of the thread that opened it. Knows messages; not what they are for.
 
 use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_ALIGNTO};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
+use nix::libc::ENETUNREACH;
 
 use crate::tcp::errno;
 
@@ -23,6 +27,8 @@ pub(super) enum NetlinkError {
     Refused { what: String, errno: i32 },
     #[error("rtnetlink failed: {0}")]
     Io(#[from] io::Error),
+    #[error("waited {} s for {what}", after.as_secs())]
+    Late { what: String, after: Duration },
     #[error("rtnetlink answered with what cannot be read: {0}")]
     Answer(String),
 }
@@ -88,17 +94,41 @@ impl RouteSocket {
     pub(super) fn link(&mut self, name: &str) -> Result<LinkMessage, NetlinkError> {
         let mut question = LinkMessage::default();
         question.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        let mut bytes = Vec::new();
-        self.append(&mut bytes, RouteNetlinkMessage::GetLink(question), NLM_F_REQUEST);
-        self.socket.send(&bytes, 0)?;
-        for answer in self.receive()? {
-            match answer.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => return Ok(link),
-                NetlinkPayload::Error(error) => return Err(refusal(&format!("find link {name}"), error.raw_code())),
-                _ => {}
-            }
+        match self.ask(&format!("find link {name}"), RouteNetlinkMessage::GetLink(question))? {
+            RouteNetlinkMessage::NewLink(link) => Ok(link),
+            other => Err(NetlinkError::Answer(format!("{other:?}"))),
         }
-        Err(NetlinkError::Answer(format!("no link in the answer about {name}")))
+    }
+
+    /// Whether packets to `address` are taken in here: whether its route is a local one.
+    pub(super) fn is_local(&mut self, address: IpAddr) -> Result<bool, NetlinkError> {
+        let mut question = RouteMessage::default();
+        (
+            question.header.address_family,
+            question.header.destination_prefix_length,
+        ) = family_and_length(address);
+        question.attributes.push(RouteAttribute::Destination(address.into()));
+        match self.ask(
+            &format!("find the route to {address}"),
+            RouteNetlinkMessage::GetRoute(question),
+        ) {
+            Ok(RouteNetlinkMessage::NewRoute(route)) => Ok(route.header.kind == RouteType::Local),
+            Ok(other) => Err(NetlinkError::Answer(format!("{other:?}"))),
+            Err(NetlinkError::Refused { errno: ENETUNREACH, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a question that has one answer.
+    fn ask(&mut self, what: &str, question: RouteNetlinkMessage) -> Result<RouteNetlinkMessage, NetlinkError> {
+        let mut bytes = Vec::new();
+        self.append(&mut bytes, question, NLM_F_REQUEST);
+        self.socket.send(&bytes, 0)?;
+        match self.receive()?.into_iter().next().map(|answer| answer.payload) {
+            Some(NetlinkPayload::InnerMessage(answer)) => Ok(answer),
+            Some(NetlinkPayload::Error(error)) => Err(refusal(what, error.raw_code())),
+            other => Err(NetlinkError::Answer(format!("{other:?}"))),
+        }
     }
 
     fn append(&mut self, bytes: &mut Vec<u8>, message: RouteNetlinkMessage, flags: u16) {
@@ -125,6 +155,14 @@ impl RouteSocket {
             messages.push(message);
         }
         Ok(messages)
+    }
+}
+
+/// How netlink names an address: its family, and the length of the prefix that is the whole of it.
+pub(super) fn family_and_length(address: IpAddr) -> (AddressFamily, u8) {
+    match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
     }
 }
 

@@ -20,7 +20,7 @@ use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, Route
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::libc::EOPNOTSUPP;
 
-use super::netlink::{NetlinkError, Request, RouteSocket};
+use super::netlink::{NetlinkError, Request, RouteSocket, family_and_length};
 use super::{Side, Unavailable, sysctl};
 use crate::scenario::spec::Family;
 
@@ -31,8 +31,8 @@ const LOOPBACK_INDEX: u32 = 1;
 /// Gateways that nobody is. IPv6 before 4.16 takes a link-local one only, where none is known on the link.
 const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
-/// How long the link may take to come up; it takes milliseconds.
-const LINK_UP_WITHIN: Duration = Duration::from_secs(10);
+/// How long the kernel may take to finish what it does in the background; it takes milliseconds.
+const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Brings the loopback interface of a side's namespace up and gives it those addresses that it does not have by nature.
 pub(super) fn raise_loopback(side: &Side, family: Family, addresses: &[&[IpAddr]]) -> Result<(), Unavailable> {
@@ -47,7 +47,10 @@ pub(super) fn raise_loopback(side: &Side, family: Family, addresses: &[&[IpAddr]
         .filter(|address| !address.is_loopback());
     let mut requests = vec![link_up("lo", LOOPBACK_INDEX)];
     requests.extend(foreign.map(|address| add_address(*address, "lo", LOOPBACK_INDEX)));
-    configure(side, |socket| socket.change(&requests))
+    configure(side, |socket| socket.change(&requests))?;
+    addresses
+        .iter()
+        .try_for_each(|addresses| await_addresses(side, addresses))
 }
 
 /// Joins two sides by a veth pair, with addresses and routes, and returns when packets pass.
@@ -76,6 +79,7 @@ pub(super) fn join_by_veth(client: &Side, server: &Side, family: Family) -> Resu
             requests.push(add_route(side, family, index));
             socket.change(&requests)
         })?;
+        await_addresses(side, side.addresses())?;
     }
     Ok(())
 }
@@ -111,19 +115,41 @@ fn configure(
         })
 }
 
-/// Polls until the link can carry packets: the kernel tells it by the operational state (RFC 2863), which follows the
-/// carrier within a moment.
+/// Polls until the link can carry packets, which its operational state tells (RFC 2863), and returns its index. The
+/// kernel brings that up to date in a work queue.
 fn await_carrier(socket: &mut RouteSocket, name: &str) -> Result<u32, NetlinkError> {
-    let given_up = Instant::now() + LINK_UP_WITHIN;
-    loop {
+    poll(format!("link {name} to come up"), || {
         let link = socket.link(name)?;
-        if link.attributes.contains(&LinkAttribute::OperState(State::Up)) {
-            return Ok(link.header.index);
+        let up = link.attributes.contains(&LinkAttribute::OperState(State::Up));
+        Ok(up.then_some(link.header.index))
+    })
+}
+
+/// Polls until the kernel takes packets to each address in. It adds the local route that does so in a work queue where
+/// the address is an IPv6 one, after the request is acknowledged and NODAD notwithstanding (addrconf_dad_work); a SYN
+/// that comes earlier is lost.
+fn await_addresses(side: &Side, addresses: &[IpAddr]) -> Result<(), Unavailable> {
+    configure(side, |socket| {
+        for address in addresses {
+            let local = || Ok(socket.is_local(*address)?.then_some(()));
+            poll(format!("address {address} to be usable"), local)?;
+        }
+        Ok(())
+    })
+}
+
+/// Asks once a millisecond until there is an answer.
+fn poll<T>(what: String, mut ask: impl FnMut() -> Result<Option<T>, NetlinkError>) -> Result<T, NetlinkError> {
+    let given_up = Instant::now() + READY_WITHIN;
+    loop {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
         }
         if Instant::now() > given_up {
-            return Err(NetlinkError::Answer(format!(
-                "link {name} is not up after {LINK_UP_WITHIN:?}"
-            )));
+            return Err(NetlinkError::Late {
+                what,
+                after: READY_WITHIN,
+            });
         }
         thread::sleep(Duration::from_millis(1));
     }
@@ -171,10 +197,7 @@ fn link_up(name: &str, index: u32) -> Request {
 fn add_address(address: IpAddr, link: &str, index: u32) -> Request {
     let mut message = AddressMessage::default();
     message.header.index = index;
-    (message.header.family, message.header.prefix_len) = match address {
-        IpAddr::V4(_) => (AddressFamily::Inet, 32),
-        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
-    };
+    (message.header.family, message.header.prefix_len) = family_and_length(address);
     message.header.flags = AddressHeaderFlags::Nodad;
     message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
     Request {
