@@ -40,7 +40,10 @@ pub(crate) fn joined<T: Send, R: Send>(server: impl FnOnce() -> T + Send, client
         });
         inside(move || {
             let far = format!("/proc/{}/task/{}/ns/net", std::process::id(), thread_id.recv().unwrap());
-            run("ip", &["link", "add", "c0", "type", "veth", "peer", "name", "s0", "netns", &far]);
+            run(
+                "ip",
+                &["link", "add", "c0", "type", "veth", "peer", "name", "s0", "netns", &far],
+            );
             run("ip", &["address", "add", "10.0.0.1/24", "dev", "c0"]);
             run("ip", &["link", "set", "c0", "up"]);
             tell_linked.send(()).unwrap();
@@ -65,7 +68,13 @@ pub(crate) fn sysctl(name: &str, value: &str) {
 }
 
 pub(crate) fn listen(address: &str) -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind(address).unwrap();
+    let address: SocketAddr = address.parse().unwrap();
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).unwrap();
+    socket.set_only_v6(false).ok();
+    socket.bind(&address.into()).unwrap();
+    // TcpListener's own 128 would drop SYNs, and each costs a second.
+    socket.listen(4096).unwrap();
+    let listener = TcpListener::from(socket);
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
