@@ -40,6 +40,8 @@ pub enum LookError {
     Missing { expected: &'static str, file: &'static str },
     #[error("{lines} lines of {file} do not read as sockets")]
     Lines { lines: u64, file: &'static str },
+    #[error("the list of sockets changed so much under a dump that the kernel calls it interrupted")]
+    Interrupted,
     #[error(transparent)]
     SockDiag(#[from] DiagError),
 }
@@ -171,14 +173,16 @@ impl Eyes {
         Ok(Snapshot::parse([&texts[0], &texts[1]]))
     }
 
-    /// Visits each TCP socket of the namespace. False when the kernel says that the list changed too much under the
-    /// dump to be complete.
+    /// Visits each TCP socket of the namespace.
     ///
     /// # Errors
     /// Any [`LookError`]; what was visited till then is incomplete.
-    pub fn dump(&mut self, mut visit: impl FnMut(Socket)) -> Result<bool, LookError> {
+    pub fn dump(&mut self, mut visit: impl FnMut(Socket)) -> Result<(), LookError> {
         match &mut self.list {
-            List::SockDiag(diag) => Ok(diag.dump(visit)?),
+            List::SockDiag(diag) => match diag.dump(visit)? {
+                true => Ok(()),
+                false => Err(LookError::Interrupted),
+            },
             List::ProcNetTcp(files) => {
                 for file in files {
                     file.read(&mut self.text)?;
@@ -187,7 +191,7 @@ impl Eyes {
                         return Err(LookError::Lines { lines, file: file.name });
                     }
                 }
-                Ok(true)
+                Ok(())
             }
         }
     }

@@ -18,6 +18,7 @@ pub mod slab;
 pub mod sock_diag;
 mod socket;
 pub mod sockstat;
+mod watch;
 
 pub use census::Side;
 pub use departures::Departure;

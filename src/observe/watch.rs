@@ -1,0 +1,336 @@
+//! What the observer's thread does: when to look, and putting looks together.
+//!
+//! Whose a socket is, what departed, and how a total is shared out is told by `census`, `departures` and `samples`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::budget::Budget;
+use super::census::{Census, Endpoints, Side};
+use super::counters::{self, Snapshot};
+use super::cpu::thread_time;
+use super::departures::Departures;
+use super::eyes::{Eyes, LookError};
+use super::observer::{Config, Observed, Order, SideObserved};
+use super::samples::{Holder, Sample, Samples};
+use crate::record::schema::Observation;
+use crate::tcp::State;
+
+/// Between two readings of sockstat; the second where four-tuples are followed.
+const SAMPLE_EVERY: Duration = Duration::from_millis(50);
+const SAMPLE_EVERY_FOR_TUPLES: Duration = Duration::from_millis(10);
+/// Between two dumps, as long as the budget allows them.
+const DUMP_EVERY: Duration = Duration::from_secs(1);
+/// Dumps that may be tried for the load's end, where the kernel calls one interrupted.
+const LOOKS_AT_END: u32 = 3;
+
+/// One namespace, and what the last looks at it gave.
+#[derive(Debug)]
+struct Namespace {
+    eyes: Eyes,
+    before: Snapshot,
+    after: Snapshot,
+    holder: Holder,
+    /// sockstat just before the last dump; None on kernels that do not count by namespace.
+    total: Option<u64>,
+}
+
+/// The thread's own state.
+#[derive(Debug)]
+pub(super) struct Watch {
+    namespaces: Vec<Namespace>,
+    endpoints: Endpoints,
+    origin: Instant,
+    live: Arc<[AtomicU64; 2]>,
+    sample_every: Duration,
+    budget: Budget,
+    last_dump: Instant,
+    /// The last two totals of all namespaces, to see that a fall is over.
+    totals: [u64; 2],
+    /// Totals by namespace since the last dump, waiting to be attributed.
+    pending: Vec<(f64, [Option<u64>; 2])>,
+    samples: Samples,
+    departures: Option<Departures>,
+    sides: [SideObserved; 2],
+    census: [Census; 2],
+    looked: bool,
+    began: Instant,
+    sockstat_samples: u64,
+    dumps: u64,
+    longest_gap: Duration,
+    trouble: Option<String>,
+}
+
+impl Watch {
+    pub(super) fn new(eyes: Vec<Eyes>, config: Config, live: Arc<[AtomicU64; 2]>) -> Result<Self, LookError> {
+        let mut namespaces = Vec::with_capacity(eyes.len());
+        for mut eyes in eyes {
+            let before = eyes.counters()?;
+            namespaces.push(Namespace {
+                eyes,
+                after: before.clone(),
+                before,
+                holder: Holder::Nobody,
+                total: None,
+            });
+        }
+        let now = Instant::now();
+        Ok(Self {
+            namespaces,
+            endpoints: Endpoints::new(&config.server_endpoints),
+            origin: config.origin,
+            live,
+            sample_every: if config.tuples {
+                SAMPLE_EVERY_FOR_TUPLES
+            } else {
+                SAMPLE_EVERY
+            },
+            budget: Budget::default(),
+            last_dump: now,
+            totals: [0; 2],
+            pending: Vec::new(),
+            samples: Samples::default(),
+            departures: config.tuples.then(Departures::default),
+            sides: Default::default(),
+            census: Default::default(),
+            looked: false,
+            began: now,
+            sockstat_samples: 0,
+            dumps: 0,
+            longest_gap: Duration::ZERO,
+            trouble: None,
+        })
+    }
+
+    pub(super) fn run(mut self, inbox: &Receiver<Order>) -> Observed {
+        let mut due = Instant::now() + self.sample_every;
+        loop {
+            match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(Order::Look(reply)) => {
+                    // Nobody waits for the answer of a caller that is gone.
+                    let _ = reply.send(self.look_at_end());
+                }
+                Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => return self.finish(),
+                Err(RecvTimeoutError::Timeout) => {
+                    let result = self.look();
+                    self.note(result);
+                    // On the same grid as before, without making up for looks that were missed.
+                    let late = Instant::now().saturating_duration_since(due).as_nanos() / self.sample_every.as_nanos();
+                    due += self.sample_every * (u32::try_from(late).unwrap_or(u32::MAX - 1) + 1);
+                }
+            }
+        }
+    }
+
+    /// A regular look: sockstat, and a dump if one is due.
+    fn look(&mut self) -> Result<(), LookError> {
+        self.budget.earn(self.sample_every);
+        self.sample()?;
+        let waited = self.last_dump.elapsed() >= DUMP_EVERY;
+        let called_for = waited || self.unattributed() || self.departed();
+        let follow = self.departures.is_some() && self.budget.full();
+        if follow || called_for && self.budget.affords_one() {
+            self.dump()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether there is a total now where the last dump found nobody to hold it.
+    fn unattributed(&self) -> bool {
+        self.totals[1] > 0
+            && self
+                .namespaces
+                .iter()
+                .all(|namespace| namespace.holder == Holder::Nobody)
+    }
+
+    /// Whether four-tuples are followed and some have gone: the total is lower than before the last dump, and falls no
+    /// more.
+    fn departed(&self) -> bool {
+        let before: u64 = self.namespaces.iter().filter_map(|namespace| namespace.total).sum();
+        self.departures.is_some() && self.totals[1] < before && self.totals[1] == self.totals[0]
+    }
+
+    /// Reads sockstat of each namespace.
+    fn sample(&mut self) -> Result<(), LookError> {
+        let mut totals = [None; 2];
+        for (namespace, total) in self.namespaces.iter_mut().zip(&mut totals) {
+            *total = namespace.eyes.mini_sockets()?;
+        }
+        self.sockstat_samples += 1;
+        self.totals = [self.totals[1], totals.iter().flatten().sum()];
+        self.pending.push((self.seconds(), totals));
+        let shares = self.shares(totals, self.holders());
+        for (index, live) in self.live.iter().enumerate() {
+            live.store(
+                shares[index].unwrap_or(self.census[index].time_wait()),
+                Ordering::Relaxed,
+            );
+        }
+        Ok(())
+    }
+
+    /// Lists every socket, and settles what waited for it.
+    pub(super) fn dump(&mut self) -> Result<(), LookError> {
+        let cpu = thread_time();
+        self.longest_gap = self.longest_gap.max(self.last_dump.elapsed());
+        self.last_dump = Instant::now();
+        self.dumps += 1;
+        let result = self.list_sockets();
+        self.budget.spend(thread_time() - cpu);
+        result
+    }
+
+    fn list_sockets(&mut self) -> Result<(), LookError> {
+        for namespace in &mut self.namespaces {
+            namespace.total = namespace.eyes.mini_sockets()?;
+        }
+        let (mut sides, mut holders) = (<[Census; 2]>::default(), self.holders());
+        let began = self.nanos();
+        if let Some(departures) = &mut self.departures {
+            departures.begin(began);
+        }
+        let mut result = Ok(());
+        for (namespace, holder) in self.namespaces.iter_mut().zip(&mut holders) {
+            let mut here = <[Census; 2]>::default();
+            let mut strangers = 0;
+            let listed = namespace.eyes.dump(|socket| match self.endpoints.side(&socket.tuple) {
+                Some(side) => {
+                    here[side as usize].count(&socket);
+                    if let (Some(departures), State::TimeWait) = (&mut self.departures, socket.state) {
+                        departures.see(side, &socket);
+                    }
+                }
+                None => strangers += u64::from(socket.mini),
+            });
+            result = result.and(listed);
+            *holder = Holder::of(&here[0], &here[1], strangers);
+            for (side, here) in sides.iter_mut().zip(&here) {
+                side.add(here);
+            }
+        }
+        let ended = self.nanos();
+        if let Some(departures) = &mut self.departures {
+            departures.end(ended, result.is_ok());
+        }
+        result?;
+        self.settle(holders);
+        self.take(sides);
+        Ok(())
+    }
+
+    /// Attributes the samples since the last dump, now that there are dumps on both sides of them.
+    fn settle(&mut self, after: [Holder; 2]) {
+        for (t, totals) in std::mem::take(&mut self.pending) {
+            let [client, server] = self.shares(totals, after);
+            for (side, share) in self.sides.iter_mut().zip([client, server]) {
+                side.peak = side.peak.max(share.unwrap_or(0));
+            }
+            if client.is_some() || server.is_some() {
+                self.samples.push(Sample { t, client, server });
+            }
+        }
+        for (namespace, holder) in self.namespaces.iter_mut().zip(after) {
+            namespace.holder = holder;
+        }
+    }
+
+    /// Each side's TIME_WAIT in the namespaces' totals: in its own, or in the one that both share.
+    fn shares(&self, totals: [Option<u64>; 2], after: [Holder; 2]) -> [Option<u64>; 2] {
+        let last = self.namespaces.len() - 1;
+        [(Side::Client, 0), (Side::Server, last)]
+            .map(|(side, index)| self.namespaces[index].holder.share(after[index], side, totals[index]?))
+    }
+
+    fn holders(&self) -> [Holder; 2] {
+        let last = self.namespaces.len() - 1;
+        [self.namespaces[0].holder, self.namespaces[last].holder]
+    }
+
+    /// A complete dump's counts.
+    fn take(&mut self, census: [Census; 2]) {
+        let [client, server] = [census[0].time_wait(), census[1].time_wait()];
+        for (index, (side, census)) in self.sides.iter_mut().zip(&census).enumerate() {
+            side.peak = side.peak.max(census.time_wait());
+            side.overdue_peak = side.overdue_peak.max(census.overdue);
+            self.live[index].store(census.time_wait(), Ordering::Relaxed);
+        }
+        self.samples.push(Sample {
+            t: self.seconds(),
+            client: Some(client),
+            server: Some(server),
+        });
+        self.census = census;
+    }
+
+    /// The look at the load's end: its counts are the `end` values, and the counters stop here.
+    fn look_at_end(&mut self) -> Result<(), LookError> {
+        let mut looks = 1;
+        while let Err(error) = self.dump() {
+            if looks == LOOKS_AT_END || !matches!(error, LookError::Interrupted) {
+                return Err(error);
+            }
+            looks += 1;
+        }
+        for namespace in &mut self.namespaces {
+            namespace.after = namespace.eyes.counters()?;
+        }
+        for (side, census) in self.sides.iter_mut().zip(&self.census) {
+            side.end = census.time_wait();
+            side.held = census.minis;
+            side.states = census.by_name();
+        }
+        self.looked = true;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Observed {
+        if !self.looked {
+            let result = self.look_at_end();
+            self.note(result);
+        } else if self.departures.as_ref().is_some_and(Departures::unconfirmed) {
+            let result = self.dump();
+            self.note(result);
+        }
+        let observed = self.began.elapsed();
+        // All that this thread has used, since it does nothing else.
+        let cpu = thread_time();
+        let source = self.namespaces[0].eyes.source().to_string();
+        let mut counters = self.namespaces.iter().map(|n| counters::delta(&n.before, &n.after));
+        let counters = (counters.next().unwrap_or_default(), counters.next());
+        let [client, server] = self.sides;
+        Observed {
+            samples: self.samples.into_kept(),
+            client,
+            server,
+            counters,
+            departures: self.departures.map(Departures::into_gone).unwrap_or_default(),
+            cost: Observation {
+                cpu_seconds: cpu.as_secs_f64(),
+                share_of_core: cpu.as_secs_f64() / observed.as_secs_f64().max(f64::MIN_POSITIVE),
+                sockstat_samples: self.sockstat_samples,
+                socket_dumps: self.dumps,
+                longest_gap_seconds: self.longest_gap.as_secs_f64(),
+                source,
+            },
+            trouble: self.trouble,
+        }
+    }
+
+    fn note(&mut self, result: Result<(), LookError>) {
+        if let Err(error) = result {
+            self.trouble.get_or_insert_with(|| error.to_string());
+        }
+    }
+
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn seconds(&self) -> f64 {
+        self.origin.elapsed().as_secs_f64()
+    }
+}
