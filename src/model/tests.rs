@@ -13,6 +13,8 @@ pub(crate) fn plan() -> TrialPlan {
     TrialPlan {
         id: "exhaustion".into(),
         claim: "a claim".into(),
+        holds: None,
+        figure: None,
         sources: vec![],
         origin: "catalogue".into(),
         cell: BTreeMap::new(),

@@ -14,7 +14,9 @@ use super::tree::{Entry, Node, Value};
 const MOST_TRIALS: usize = 1000;
 
 /// What makes a scenario the one it is, and cannot vary within it.
-const FIXED: [&str; 6] = ["id", "claim", "sources", "repeats", "matrix", "expect"];
+const FIXED: [&str; 8] = [
+    "id", "claim", "holds", "figure", "sources", "repeats", "matrix", "expect",
+];
 
 #[derive(Clone, Debug)]
 pub(super) struct Axis {

@@ -37,6 +37,12 @@ impl Plan {
 pub struct TrialPlan {
     pub id: String,
     pub claim: String,
+    /// CEL over `records`: whether the claim holds.
+    #[serde(default)]
+    pub holds: Option<String>,
+    /// CEL over `records`: what this kernel did.
+    #[serde(default)]
+    pub figure: Option<String>,
     pub sources: Vec<String>,
     /// Where the scenario was read: a path, or `catalogue`.
     pub origin: String,

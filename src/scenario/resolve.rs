@@ -29,6 +29,8 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
         expect: expectations(scenario.expect, root, place.file),
         id: scenario.id,
         claim: scenario.claim,
+        holds: scenario.holds,
+        figure: scenario.figure,
         sources: scenario.sources,
         origin: place.origin.to_owned(),
         cell: cell

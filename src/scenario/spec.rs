@@ -31,6 +31,10 @@ pub struct Scenario {
     /// The statement put to the test, one sentence.
     #[schemars(length(min = 1))]
     pub claim: String,
+    /// CEL over `records`, the list of the scenario's records: true where the claim holds on this kernel.
+    pub holds: Option<String>,
+    /// CEL over `records`: what this kernel did, a short text or a number.
+    pub figure: Option<String>,
     /// Where the claim comes from.
     #[serde(default)]
     pub sources: Vec<String>,
