@@ -1,1 +1,2 @@
 //! Judges a record by its expectations. Reads records only.
+pub mod compare;
