@@ -21,7 +21,7 @@ pub struct JudgedLimit {
     pub fail_if: String,
     pub id: String,
     pub cell: BTreeMap<String, Value>,
-    /// `unmet`: the limit was passed, and that is no chance. `met`: that was not shown. `inconclusive`: it could not be.
+    /// `unmet`: the limit was crossed, and that is no chance. `met`: that was not shown. `inconclusive`: it could not be.
     pub status: Status,
     /// Of the medians new to base; null for a condition, and for infinitely more.
     pub ratio: Option<f64>,

@@ -27,6 +27,7 @@ use comparable::{Class, Difference};
 pub use gate::JudgedLimit;
 use limit::Limit;
 use metrics::Direction;
+pub use pairs::record_name;
 use pairs::{Pair, pair_up, whole};
 use stats::Interval;
 
@@ -63,7 +64,8 @@ impl Default for Options {
 impl Options {
     /// The error allowed in one direction, between 0 and 0.5 whatever the confidence asked for.
     fn tail(&self) -> f64 {
-        ((1.0 - self.confidence) / 2.0).clamp(1e-6, 0.4999)
+        let tail = (1.0 - self.confidence) / 2.0;
+        if tail.is_nan() { 0.005 } else { tail.clamp(1e-6, 0.4999) }
     }
 }
 
@@ -79,7 +81,7 @@ pub struct Comparison {
     pub schema: &'static str,
     /// The one thing that differs, such as `kernel 6.1.0 against 6.18.44`; null where nothing or much does.
     pub heading: Option<String>,
-    /// `unmet` when a limit was passed, `inconclusive` when one could not be judged, or there is none and no metric could.
+    /// `unmet` when a limit was crossed, `inconclusive` when one could not be judged, or there is none and no metric could.
     pub status: Status,
     pub confidence: f64,
     pub effect: f64,
@@ -91,7 +93,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// 0, 3 when a limit was passed, 5 when it could not be told.
+    /// 0, 3 when a limit was crossed, 5 when it could not be told.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.status {

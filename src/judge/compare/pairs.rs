@@ -89,7 +89,7 @@ pub(super) fn pair_up<'r>(base: &[&'r Record], new: &[&'r Record]) -> (Vec<Pair<
         };
         let (base, new) = (of(base), of(new));
         let first = base.first().or(new.first()).expect("each key comes from a record");
-        let here = name(&id(first), &first.cell);
+        let here = record_name(first);
         if base.is_empty() || new.is_empty() {
             let shown = |side: &[&Record]| {
                 if side.is_empty() {
@@ -132,6 +132,12 @@ fn id(record: &Record) -> String {
         .and_then(Value::as_str)
         .unwrap_or("unnamed")
         .to_owned()
+}
+
+/// A record's scenario and cell in one line: `exhaustion, close.closer = client`.
+#[must_use]
+pub fn record_name(record: &Record) -> String {
+    name(&id(record), &record.cell)
 }
 
 pub(super) fn name(id: &str, cell: &BTreeMap<String, Value>) -> String {

@@ -8,6 +8,9 @@
 
 use serde::Serialize;
 
+/// The most resamples of one interval: a second's work.
+const MOST_RESAMPLES: usize = 100_000;
+
 /// An interval of the ratio new to base, both ends included. Infinity (JSON `null`) where base may be 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
@@ -53,8 +56,15 @@ pub fn bootstrap(base: &[f64], new: &[f64], tail: f64, seed: u64) -> Option<Inte
     if base.is_empty() || new.is_empty() {
         return None;
     }
-    // Fifty resamples beyond each bound: enough that the bound itself is steady.
-    let resamples = (50.0 / tail).ceil() as usize;
+    // Counts are often the same in each repeat: then so is every resample.
+    let is_constant = |values: &[f64]| values.iter().all(|value| *value == values[0]);
+    if is_constant(base) && is_constant(new) {
+        let only = ratio(base[0], new[0]);
+        return Some(Interval { low: only, high: only });
+    }
+    // Fifty resamples beyond each bound: enough that the bound itself is steady. A tail too small for that has fewer,
+    // down to none: the bound is then the most extreme ratio of all.
+    let resamples = ((50.0 / tail).ceil() as usize).clamp(1, MOST_RESAMPLES);
     let mut random = SplitMix64(seed);
     let (mut from_base, mut from_new) = (base.to_vec(), new.to_vec());
     let mut ratios: Vec<f64> = (0..resamples)
