@@ -76,7 +76,8 @@ pub fn checks() -> Vec<Check> {
     let privilege = privilege::acquire();
     let sides = [End::Client, End::Server].map(|end| {
         let addresses = vec![end.first_address(Family::Ipv4)];
-        Namespace::create().map(|namespace| Side::new(end, Some(namespace.into()), addresses))
+        let namespace = privilege.clone().and_then(|_| Namespace::create());
+        namespace.map(|namespace| Side::new(end, Some(namespace.into()), addresses))
     });
     let [client, server] = &sides;
     let inside = |name, probe: &dyn Fn(&Side) -> Result<String, Unavailable>| match client {
