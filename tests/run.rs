@@ -122,7 +122,7 @@ fn an_unmet_expectation_exits_3_and_names_file_line_and_both_values() {
     let output = run(linger(directory.path(), &["run", &path]));
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     let screen = String::from_utf8_lossy(&output.stdout);
-    for word in ["unmet", "99", "100", "small.toml:15"] {
+    for word in ["unmet", "99", "100", "small.toml:16"] {
         assert!(screen.contains(word), "{word} is not on the screen:\n{screen}");
     }
 }
@@ -167,7 +167,7 @@ fn topology_host_runs_the_load_on_the_hosts_own_loopback_as_it_is() {
     let path = scenario(
         directory.path(),
         &[
-            ("[sysctl.client]\n", ""),
+            ("[sysctl.both]\n\"net.ipv4.tcp_rfc1337\" = 1\n[sysctl.client]\n", ""),
             ("\"net.ipv4.ip_local_port_range\" = \"40000 40099\"\n", ""),
             ("\"net.ipv4.tcp_tw_reuse\" = 0\n", ""),
             ("mode = \"graceful\"", "mode = \"abortive\""),

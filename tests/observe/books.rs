@@ -325,7 +325,7 @@ fn books_balance_when_time_wait_is_recycled() {
     });
     assert_balanced(&left, "three ports, three connections");
     // Without the sysctl of 6.14 a TIME_WAIT cannot be reused for a second: the row is then 0 against 0.
-    let left = in_one(PLAIN, 400, || {
+    let left = in_one(PLAIN, 4000, || {
         sysctl("net.ipv4.ip_local_port_range", "40000 40029");
         sysctl("net.ipv4.tcp_tw_reuse", "1");
         if std::path::Path::new("/proc/sys/net/ipv4/tcp_tw_reuse_delay").exists() {

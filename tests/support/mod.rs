@@ -71,6 +71,8 @@ mode = "graceful"
 [load]
 arrival = "max"
 connections = 130
+[sysctl.both]
+"net.ipv4.tcp_rfc1337" = 1
 [sysctl.client]
 "net.ipv4.ip_local_port_range" = "40000 40099"
 "net.ipv4.tcp_tw_reuse" = 0
