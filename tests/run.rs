@@ -256,3 +256,90 @@ fn list_show_check_and_completions_work_without_a_lab() {
         assert!(!output.stdout.is_empty(), "{arguments:?}");
     }
 }
+
+/// linger in a user namespace that allows no further one, without capabilities: what a locked-down machine is like.
+/// The limit is that namespace's own, so the host is not touched.
+fn linger_where_user_namespaces_are_forbidden(directory: &std::path::Path, arguments: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "sh", "-c"])
+        .arg(format!(
+            "echo 0 > /proc/sys/user/max_user_namespaces && \
+             exec setpriv --securebits=+noroot --bounding-set=-all --inh-caps=-all {} {arguments}",
+            env!("CARGO_BIN_EXE_linger")
+        ))
+        .current_dir(directory)
+        .env("NO_COLOR", "1");
+    command
+}
+
+#[test]
+fn forbidden_user_namespaces_are_named_with_their_remedy_and_exit_4() {
+    let directory = tempdir().unwrap();
+    let output = run(linger_where_user_namespaces_are_forbidden(
+        directory.path(),
+        "run refused --json",
+    ));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert_eq!(records(&output)[0]["verdict"]["status"], "unavailable");
+    let output = run(linger_where_user_namespaces_are_forbidden(directory.path(), "check"));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    for word in ["user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces"] {
+        assert!(text.contains(word), "{word} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_record_cut_in_half_costs_only_itself_and_is_told_by_its_line() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    let output = run(linger(directory.path(), &["run", &path, "--repeat", "2", "--json"]));
+    let whole = String::from_utf8(output.stdout).unwrap();
+    let file = directory.path().join("half.jsonl");
+    std::fs::write(&file, &whole[..whole.len() - 400]).unwrap();
+    let output = run(linger(directory.path(), &["report", "half.jsonl"]));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("small: met"),
+        "{}",
+        said(&output)
+    );
+    assert!(stderr(&output).contains("half.jsonl:2"), "{}", said(&output));
+}
+
+#[test]
+fn a_range_upside_down_is_refused_from_the_command_line_too() {
+    let directory = tempdir().unwrap();
+    let arguments = ["run", "exhaustion", "--set", "net.ipv4.ip_local_port_range=60999 32768"];
+    let output = run(linger(directory.path(), &arguments));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let text = stderr(&output);
+    assert!(text.contains("60999 32768") && text.contains("--set"), "{text}");
+}
+
+#[test]
+fn two_runs_of_the_same_scenario_compare_without_a_regression() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    for side in ["base", "new"] {
+        let output = run(linger(
+            directory.path(),
+            &["run", &path, "--repeat", "5", "--out", side],
+        ));
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+    let arguments = ["compare", "base", "new", "--fail-if", "outcomes.ok < 0.99"];
+    let output = run(linger(directory.path(), &arguments));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let output = run(linger(
+        directory.path(),
+        &["compare", "base", "new", "--fail-if", "outcome.ok < 0.9"],
+    ));
+    assert_ne!(
+        output.status.code(),
+        Some(0),
+        "a misspelt metric is never a pass: {}",
+        said(&output)
+    );
+}
