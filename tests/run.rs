@@ -343,3 +343,39 @@ fn two_runs_of_the_same_scenario_compare_without_a_regression() {
         said(&output)
     );
 }
+
+#[test]
+fn the_matrix_of_reuse_timestamps_and_closer_gives_the_outcome_of_the_kernels_rules() {
+    let directory = tempdir().unwrap();
+    let output = run(linger(directory.path(), &["run", "reuse-matrix", "--json"]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let records = records(&output);
+    assert_eq!(records.len(), 12);
+    for record in &records {
+        let cell = |key: &str| record["cell"][key].clone();
+        let reuse = cell("sysctl.both.net.ipv4.tcp_tw_reuse");
+        let timestamps = cell("sysctl.both.net.ipv4.tcp_timestamps") == 1;
+        let ok = record["outcomes"]["ok"].as_u64().unwrap();
+        match cell("close.closer").as_str() {
+            // Over loopback, 2 is as good as 1; without timestamps nothing is reused.
+            Some("client") => assert_eq!(
+                ok,
+                if reuse != 0 && timestamps { 200 } else { 100 },
+                "{:?}",
+                record["cell"]
+            ),
+            _ => assert_eq!(ok, record["offered"]["attempted"], "{:?}", record["cell"]),
+        }
+    }
+}
+
+#[test]
+fn the_books_count_each_reused_port_as_one_recycled() {
+    let directory = tempdir().unwrap();
+    let output = run(linger(directory.path(), &["run", "reuse-one-second", "--json"]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let record = &records(&output)[0];
+    let rows = record["ledger"]["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "reuse").expect("a row for reuse");
+    assert_eq!((&row["ours"], &row["kernel"]), (&json!(200), &json!(200)));
+}
