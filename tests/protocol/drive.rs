@@ -84,37 +84,6 @@ pub fn follow(session: &mut ClientSession, stream: &[u8], chunks: &[usize], asks
     followed
 }
 
-/// A client and a server exchange `requests` requests in chunks of the sizes given, then the client quits. What became of
-/// them at the client; the requests that the server counted, and its end.
-pub fn converse(
-    kind: Kind,
-    settings: &Arc<Settings>,
-    requests: usize,
-    chunks: &[usize],
-) -> (Vec<Event>, u32, Option<End>) {
-    let mut server = ServerSession::new(kind, Arc::clone(settings), 1);
-    let mut client = ClientSession::new(kind, Arc::clone(settings));
-    let (mut events, mut sent) = (Vec::new(), 0);
-    let mut served = Served::default();
-    server.greet(&mut served.out);
-    loop {
-        let followed = follow(&mut client, &served.out, chunks, false);
-        assert_eq!(followed.consumed, served.out.len(), "a reply was not read to its end");
-        events.extend(followed.events.into_iter().map(|(_, event)| event));
-        let mut to_server = followed.out;
-        if client.is_ready() && sent < requests {
-            sent += 1;
-            client.request(sent == requests, &mut to_server);
-        } else if client.is_ready() {
-            client.quit(&mut to_server);
-        }
-        if served.end.is_some() || to_server.is_empty() {
-            return (events, server.requests(), served.end);
-        }
-        served = serve(&mut server, &to_server, chunks);
-    }
-}
-
 fn sizes(chunks: &[usize], total: usize) -> Vec<usize> {
     let mut sizes = Vec::new();
     let mut left = total;

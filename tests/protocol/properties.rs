@@ -6,7 +6,7 @@ use linger::protocol::{ClientSession, End, Event, Kind, MAX_MESSAGE, ServerSessi
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::drive::{converse, follow, serve};
+use crate::drive::{Served, follow, serve};
 
 fn kinds() -> impl Strategy<Value = Kind> {
     prop::sample::select(&Kind::ALL[..])
@@ -109,6 +109,32 @@ fn client(kind: Kind, settings: &Arc<Settings>) -> ClientSession {
     follow(&mut client, &welcome, &[], false);
     assert!(client.is_ready());
     client
+}
+
+/// A client and a server exchange `requests` requests in chunks of the sizes given, then the client quits. What became of
+/// them at the client; the requests that the server counted, and its end.
+fn converse(kind: Kind, settings: &Arc<Settings>, requests: usize, chunks: &[usize]) -> (Vec<Event>, u32, Option<End>) {
+    let mut server = ServerSession::new(kind, Arc::clone(settings), 1);
+    let mut client = ClientSession::new(kind, Arc::clone(settings));
+    let (mut events, mut sent) = (Vec::new(), 0);
+    let mut served = Served::default();
+    server.greet(&mut served.out);
+    loop {
+        let followed = follow(&mut client, &served.out, chunks, false);
+        assert_eq!(followed.consumed, served.out.len(), "a reply was not read to its end");
+        events.extend(followed.events.into_iter().map(|(_, event)| event));
+        let mut to_server = followed.out;
+        if client.is_ready() && sent < requests {
+            sent += 1;
+            client.request(sent == requests, &mut to_server);
+        } else if client.is_ready() {
+            client.quit(&mut to_server);
+        }
+        if served.end.is_some() || to_server.is_empty() {
+            return (events, server.requests(), served.end);
+        }
+        served = serve(&mut server, &to_server, chunks);
+    }
 }
 
 proptest! {
