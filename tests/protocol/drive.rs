@@ -1,9 +1,7 @@
 //! Drives sessions over streams cut into chunks, without sockets, and checks what must hold whatever the bytes are. The
 //! property tests and the fuzz targets (fuzz/) share it.
 
-use std::sync::Arc;
-
-use linger::protocol::{ClientSession, End, Event, Kind, MAX_MESSAGE, ServerSession, Settings};
+use linger::protocol::{ClientSession, End, Event, MAX_MESSAGE, ServerSession};
 
 /// What a server's session made of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
