@@ -76,15 +76,22 @@ fn four_tuples(plan: &TrialPlan, usable_ports: u64, because: &mut Vec<String>) -
     if plan.client.source == Source::BindAddress {
         because.push(format!(
             "bind(address, 0) takes one pool of ports per source address, whatever the destination: \
-             {usable_ports} ports × {sources} source addresses"
+             {usable_ports} ports × {}",
+            counted(sources, "source address", "source addresses")
         ));
         usable_ports * sources
     } else {
         because.push(format!(
-            "{usable_ports} ports × {sources} source addresses × {destinations} destinations"
+            "{usable_ports} ports × {} × {}",
+            counted(sources, "source address", "source addresses"),
+            counted(destinations, "destination", "destinations")
         ));
         usable_ports * sources * destinations
     }
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// Fills in when the first attempt fails, if one does before the load is over.
