@@ -360,11 +360,10 @@ mod tests {
     fn nothing_to_read_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         assert!(matches!(read(directory.path()), Err(StoreError::NoRecords { .. })));
-        let absent = read(&directory.path().join("absent.jsonl")).unwrap_err().to_string();
-        assert!(
-            absent.contains("absent.jsonl") && absent.contains("No such file"),
-            "{absent}"
-        );
+        let absent = read(&directory.path().join("absent.jsonl")).unwrap_err();
+        assert!(absent.to_string().contains("absent.jsonl"), "{absent}");
+        let cause = std::error::Error::source(&absent).unwrap().to_string();
+        assert!(cause.contains("No such file"), "{cause}");
     }
 
     #[test]
