@@ -13,5 +13,6 @@ pub mod observe;
 pub mod record;
 pub mod report;
 pub mod scenario;
+pub mod sequence;
 pub mod tcp;
 pub mod trial;

@@ -2,8 +2,10 @@
 //!
 //!     loopback, host   127.0.0.1 and ::1 on both sides; further ones 127.1.… and fd6c:696e:6765:1::… on the client,
 //!                      127.2.… and fd6c:696e:6765:2::… on the server
-//!     pair             10.1.0.1, 10.1.0.2, … and fd6c:696e:6765:1::1, … on the client,
+//!     pair, nat,
+//!     routed           10.1.0.1, 10.1.0.2, … and fd6c:696e:6765:1::1, … on the client,
 //!                      10.2.0.1, 10.2.0.2, … and fd6c:696e:6765:2::1, … on the server
+//!     nat              10.3.0.1 and fd6c:696e:6765:3::1 on the router, which all clients share
 //!
 //! tcp_tw_reuse=2 tells loopback by address (127/8, ::1) or by interface (lo): every loopback address here is one, and
 //! none of the pair's is. The fd6c:… prefix is a unique local one (RFC 4193), `linge` in ASCII.
@@ -18,6 +20,8 @@ use crate::scenario::spec::{Family, Topology};
 pub(super) enum End {
     Client = 1,
     Server = 2,
+    /// Between the two, in topology `nat`.
+    Router = 3,
 }
 
 impl End {
@@ -25,13 +29,7 @@ impl End {
         match self {
             Self::Client => "client",
             Self::Server => "server",
-        }
-    }
-
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
+            Self::Router => "router",
         }
     }
 
@@ -62,8 +60,8 @@ pub(super) fn addresses(plan: &TrialPlan) -> [Vec<IpAddr>; 2] {
 /// A side's address number `index`, from 0; distinct below 65,535 (scenarios ask for up to 4,096).
 fn address(topology: Topology, family: Family, end: End, index: u32) -> IpAddr {
     match (topology, family) {
-        (Topology::Pair, Family::Ipv4) => v4(10, end, index + 1),
-        (Topology::Pair, Family::Ipv6) => v6(end, index + 1),
+        (Topology::Pair | Topology::Nat | Topology::Routed, Family::Ipv4) => v4(10, end, index + 1),
+        (Topology::Pair | Topology::Nat | Topology::Routed, Family::Ipv6) => v6(end, index + 1),
         (_, Family::Ipv4) if index == 0 => Ipv4Addr::LOCALHOST.into(),
         (_, Family::Ipv6) if index == 0 => Ipv6Addr::LOCALHOST.into(),
         (_, Family::Ipv4) => v4(127, end, index),

@@ -5,6 +5,7 @@
 use super::asked::{asked, lab, text_at};
 use super::measured::{latency, memory, outcomes, port_reuse, prediction, rates, time_wait};
 use super::over_time::over_time;
+use super::sequence::steps;
 use super::style::Style;
 use super::table::wrapped;
 use super::trust::{ledger, observation};
@@ -27,6 +28,8 @@ pub fn trial(record: &Record, style: Style) -> String {
     screen.section("asked", asked(&record.scenario));
     screen.section("cell", wrapped(&cell_text(record), BODY));
     screen.section("lab", lab(record));
+    screen.gap();
+    screen.section("steps", steps(record, style));
     screen.gap();
     screen.section("prediction", prediction(record));
     screen.gap();

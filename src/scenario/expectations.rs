@@ -1,4 +1,4 @@
-//! Checks that expectations can be read: CEL in `when` and `that`, versions in `kernel`.
+//! Checks that expectations can be read: CEL in `when`, `that`, `holds` and `figure`, versions in `kernel`.
 //!
 //! What they say of a record is judged elsewhere; a typing slip must not cost a run to be found.
 
@@ -24,6 +24,13 @@ pub(super) fn check(root: &Node) -> Vec<Problem> {
             if let Some(message) = node.text().and_then(fault) {
                 problems.push(Problem::new(&node.origin, format!("expect[{index}].{name}"), message));
             }
+        }
+    }
+    for name in ["holds", "figure"] {
+        if let Some(node) = root.child(name)
+            && let Some(message) = node.text().and_then(cel_fault)
+        {
+            problems.push(Problem::new(&node.origin, name, message));
         }
     }
     problems

@@ -19,7 +19,9 @@ mod property_tests;
 mod read;
 mod resolve;
 mod shape;
+mod sequence_rules;
 pub mod spec;
+pub mod step;
 mod structure;
 mod sysctl_rules;
 #[cfg(test)]
