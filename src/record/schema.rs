@@ -62,7 +62,7 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepResult>,
     /// What the steps that have a name (`as`) found, by that name: `outcome`, `took_seconds`, and by kind of step `bytes`,
-    /// `text`, `port`, `from`, `state`, `expires_seconds`, `count`, `flags`, `seq`, `ack`.
+    /// `text`, `port`, `connect_seconds`, `from`, `state`, `expires_seconds`, `count`, `flags`, `seq`, `ack`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub captured: BTreeMap<String, Captured>,
     /// The first segments of a sequence as the server's side saw them, those that a filter lost there included.

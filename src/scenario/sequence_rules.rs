@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::meaning::Rules;
 use super::problem::{listed, nearest, quoted};
 use super::spec::Topology;
-use super::step::{Action, Connect, Counter, End, Outcome, Step};
+use super::step::{Action, Connect, Counter, End, Lose, Outcome, Step, Undrop};
 use super::tree::Node;
 use crate::tcp::CloseMode;
 
@@ -104,6 +104,14 @@ impl Names {
                     known("mark", &self.moments, since, report);
                 }
             }
+            Action::Drop(Lose {
+                listener: Some(listener),
+                ..
+            })
+            | Action::Undrop(Undrop {
+                listener: Some(listener),
+                ..
+            }) => known("listener", &self.listeners, listener, report),
             other => ends(other)
                 .into_iter()
                 .for_each(|(end, socket)| self.end(end, socket, report)),
@@ -132,8 +140,8 @@ fn ends(action: &Action) -> Vec<(&End, bool)> {
         Action::Transfer(step) => vec![(&step.from, true)],
         Action::Shutdown(step) => vec![(&step.end, true)],
         Action::Close(step) => vec![(&step.end, true)],
-        Action::Drop(step) => vec![(&step.end, true)],
-        Action::Undrop(step) => vec![(&step.end, true)],
+        Action::Drop(step) => step.end.iter().map(|end| (end, true)).collect(),
+        Action::Undrop(step) => step.end.iter().map(|end| (end, true)).collect(),
         Action::ExpectState(step) | Action::AwaitState(step) => vec![(&step.end, false)],
         Action::Inject(step) => vec![(&step.to, false)],
         Action::Replay(step) => [Some(&step.of), step.into.as_ref()]
@@ -173,6 +181,14 @@ fn arguments(action: &Action, report: &mut impl FnMut(String)) {
         Action::ExpectCounter(step) => counter(step, false, report),
         Action::AwaitCounter(step) => counter(step, true, report),
         Action::ExpectState(step) if step.within.is_some() => report(AT_ONCE.to_owned()),
+        Action::Drop(Lose { end, listener, .. }) | Action::Undrop(Undrop { end, listener })
+            if end.is_some() == listener.is_some() =>
+        {
+            report("it is one of `end` and `listener` whose segments are meant".to_owned());
+        }
+        Action::Drop(step) if step.listener.is_some() && step.acknowledging_fin => {
+            report("a listener sends no FIN; remove acknowledging_fin".to_owned());
+        }
         Action::Sysctl(step) => {
             if let Some(fault) = super::sysctl_rules::name_fault(&step.name) {
                 report(fault);

@@ -308,7 +308,10 @@ pub struct CloseEnd {
 #[serde(deny_unknown_fields)]
 pub struct Lose {
     /// The end that they do not reach.
-    pub end: End,
+    pub end: Option<End>,
+    /// Or the listener, and the handshakes under way with it.
+    #[schemars(regex(pattern = ID_PATTERN))]
+    pub listener: Option<String>,
     /// Lose segments that have all of these flags (default: any).
     #[serde(default)]
     pub with: Vec<Flag>,
@@ -323,7 +326,9 @@ pub struct Lose {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Undrop {
-    pub end: End,
+    pub end: Option<End>,
+    #[schemars(regex(pattern = ID_PATTERN))]
+    pub listener: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

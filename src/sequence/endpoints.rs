@@ -77,14 +77,20 @@ impl Stage<'_> {
         }
         let error = socket.take_error().map_err(self.failed("getsockopt(SO_ERROR)"))?;
         let came = Came::of(&error.map_or(Ok(()), Err));
-        let port = self.connections.get(connection).map_or(0, |it| it.client.local.port());
-        Ok(Finding::outcome(expect, came).with("port", port))
+        let finding = Finding::outcome(expect, came);
+        Ok(match self.connections.get(connection) {
+            Some(it) => finding
+                .with("port", it.client.local.port())
+                .with("connect_seconds", it.begun.elapsed().as_secs_f64()),
+            None => finding,
+        })
     }
 
     /// connect() without waiting: `Ok` when the handshake has begun or is over already.
     fn begin_connect(&mut self, step: &Connect) -> Result<Came, SequenceError> {
         let remote = self.server_address(step.address, step.port);
         let socket = self.make_socket(SideName::Client, remote)?;
+        let begun = Instant::now();
         let result = self.bind(&socket, step).and_then(|()| match socket.connect(&remote.into()) {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
             other => other,
@@ -104,6 +110,7 @@ impl Stage<'_> {
             server: client.reversed(),
             sockets: [Some(socket), None],
             since,
+            begun,
         };
         self.connections.insert(step.connection.clone(), connection);
         Ok(came)

@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) sockets: [Option<Socket>; 2],
     /// How many segments had been seen when the connection was begun: the ones before are of other incarnations.
     pub(super) since: usize,
+    /// When connect() was called.
+    pub(super) begun: Instant,
 }
 
 impl Connection {

@@ -21,12 +21,15 @@ const WINDOW: u16 = 0xffff;
 
 impl Stage<'_> {
     pub(super) fn lose(&mut self, step: &Lose) -> Result<Finding, SequenceError> {
-        let acknowledging = match step.acknowledging_fin.then(|| self.after_fin(&step.end)) {
-            Some(None) => return Ok(Finding::impossible(format!("no segment of `{}` was seen", step.end))),
-            number => number.flatten(),
+        let acknowledging = match step.end.as_ref().filter(|_| step.acknowledging_fin) {
+            None => None,
+            Some(end) => match self.after_fin(end) {
+                None => return Ok(Finding::impossible(format!("no segment of `{end}` was seen"))),
+                number => number,
+            },
         };
-        let Some(socket) = self.socket(&step.end) else {
-            return Ok(Finding::impossible(format!("`{}` has no socket", step.end)));
+        let Some(socket) = self.filtered(step.end.as_ref(), step.listener.as_deref()) else {
+            return Ok(Finding::impossible("it has no socket"));
         };
         let loss = Loss {
             with: Flag::bits(&step.with),
@@ -39,11 +42,20 @@ impl Stage<'_> {
     }
 
     pub(super) fn lose_nothing(&mut self, step: &Undrop) -> Result<Finding, SequenceError> {
-        let Some(socket) = self.socket(&step.end) else {
-            return Ok(Finding::impossible(format!("`{}` has no socket", step.end)));
+        let Some(socket) = self.filtered(step.end.as_ref(), step.listener.as_deref()) else {
+            return Ok(Finding::impossible("it has no socket"));
         };
         socket.detach_filter().map_err(self.failed("setsockopt(SO_DETACH_FILTER)"))?;
         Ok(Finding::done())
+    }
+
+    /// The socket that takes a filter.
+    fn filtered(&self, end: Option<&End>, listener: Option<&str>) -> Option<&Socket> {
+        match (end, listener) {
+            (Some(end), _) => self.socket(end),
+            (None, Some(listener)) => self.listeners.get(listener),
+            (None, None) => None,
+        }
     }
 
     pub(super) fn inject(&mut self, step: &Inject) -> Result<Finding, SequenceError> {

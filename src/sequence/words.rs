@@ -1,7 +1,7 @@
 //! Steps in words, for the record and the screen.
 
 use super::tap;
-use crate::scenario::step::{Action, Connect, Flag, Lose};
+use crate::scenario::step::{Action, Connect, End, Flag, Lose, Undrop};
 
 pub(super) fn of(action: &Action) -> String {
     let kind = action.kind().replace('_', " ");
@@ -27,7 +27,7 @@ pub(super) fn of(action: &Action) -> String {
             None => format!("{}, {}", step.end, step.mode),
         },
         Action::Drop(step) => lose(step),
-        Action::Undrop(step) => step.end.to_string(),
+        Action::Undrop(Undrop { end, listener }) => whom(end.as_ref(), listener.as_deref()),
         Action::ExpectState(step) | Action::AwaitState(step) => step.end.to_string(),
         Action::ExpectCounter(step) | Action::AwaitCounter(step) => format!("{} {}", step.side, step.name),
         Action::Mark(step) => step.moment.clone(),
@@ -65,7 +65,14 @@ fn lose(step: &Lose) -> String {
     if step.acknowledging_fin {
         words.push_str(" that acknowledge its FIN");
     }
-    format!("{words} to {}", step.end)
+    format!("{words} to {}", whom(step.end.as_ref(), step.listener.as_deref()))
+}
+
+fn whom(end: Option<&End>, listener: Option<&str>) -> String {
+    match (end, listener) {
+        (Some(end), _) => end.to_string(),
+        (None, listener) => format!("listener {}", listener.unwrap_or_default()),
+    }
 }
 
 fn flags(flags: &[Flag]) -> String {
