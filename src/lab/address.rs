@@ -38,6 +38,16 @@ impl End {
         address(Topology::Pair, family, self, 0)
     }
 
+    /// What a side's second link bears in topology `routed`. Nobody is sent there, but reverse-path filtering asks a link
+    /// without an address no questions and drops everything.
+    pub(super) fn back_address(self, family: Family) -> IpAddr {
+        let network = 10 + self as u8;
+        match family {
+            Family::Ipv4 => Ipv4Addr::new(10, network, 0, 1).into(),
+            Family::Ipv6 => Ipv6Addr::new(0xfd6c, 0x696e, 0x6765, network.into(), 0, 0, 0, 1).into(),
+        }
+    }
+
     /// The prefix that a side's addresses in a pair have in common.
     pub(super) fn prefix(self, family: Family) -> (IpAddr, u8) {
         match family {

@@ -60,8 +60,8 @@ pub(super) fn join_by_veth(client: &Side, server: &Side, family: Family) -> Resu
     let ends = [client, server];
     raise_loopbacks(&ends, family)?;
     let links = link([(client, "client"), (server, "server")])?;
-    inhabit(client, &links[0])?;
-    inhabit(server, &links[1])?;
+    inhabit(client, &links[0], client.addresses())?;
+    inhabit(server, &links[1], server.addresses())?;
     route(client, &links[0], End::Server, family)?;
     route(server, &links[1], End::Client, family)
 }
@@ -78,8 +78,10 @@ pub(super) fn join_by_two_ways(client: &Side, server: &Side, family: Family) -> 
             sysctl::set(side, &format!("net.ipv4.conf.{link}.rp_filter"), "0")?;
         }
     }
-    inhabit(client, &there[0])?;
-    inhabit(server, &there[1])?;
+    inhabit(client, &there[0], client.addresses())?;
+    inhabit(server, &there[1], server.addresses())?;
+    inhabit(client, &back[0], &[End::Client.back_address(family)])?;
+    inhabit(server, &back[1], &[End::Server.back_address(family)])?;
     route(client, &there[0], End::Server, family)?;
     route(server, &back[1], End::Client, family)
 }
@@ -89,9 +91,9 @@ pub(super) fn join_by_router(client: &Side, router: &Side, server: &Side, family
     raise_loopbacks(&[client, router, server], family)?;
     let inside = link([(client, "client"), (router, "inside")])?;
     let outside = link([(router, "outside"), (server, "server")])?;
-    inhabit(client, &inside[0])?;
-    inhabit(router, &outside[0])?;
-    inhabit(server, &outside[1])?;
+    inhabit(client, &inside[0], client.addresses())?;
+    inhabit(router, &outside[0], router.addresses())?;
+    inhabit(server, &outside[1], server.addresses())?;
     route(client, &inside[0], End::Server, family)?;
     route(server, &outside[1], End::Router, family)?;
     route(router, &inside[1], End::Client, family)?;
@@ -135,15 +137,14 @@ fn link(ends: [(&Side, &'static str); 2]) -> Result<[Link; 2], Unavailable> {
     Ok([up(ends[0])?, up(ends[1])?])
 }
 
-/// Gives a side's addresses to a link, and returns when they can be used.
-fn inhabit(side: &Side, link: &Link) -> Result<(), Unavailable> {
-    let requests: Vec<_> = side
-        .addresses()
+/// Gives addresses to a side's link, and returns when they can be used.
+fn inhabit(side: &Side, link: &Link, addresses: &[IpAddr]) -> Result<(), Unavailable> {
+    let requests: Vec<_> = addresses
         .iter()
         .map(|address| add_address(*address, link.name, link.index))
         .collect();
     configure(side, |socket| socket.change(&requests))?;
-    await_addresses(side, side.addresses())
+    await_addresses(side, addresses)
 }
 
 /// Sends what is for any of `to`'s addresses over a link.

@@ -1,13 +1,14 @@
 //! A sequence's steps, a line each: what was done, what came of it, how long it took.
 
 use super::style::Style;
-use super::table::{aligned, width, wrapped};
+use super::table::{aligned, wrapped};
 use super::terminal::BODY;
 use super::number;
 use crate::record::schema::{Record, Status, StepResult};
 
-/// Columns of a step's own words; longer ones push the rest to a line of its own.
-const WORDS: usize = 38;
+/// The most columns of a step's own words and of what came; the record has them whole.
+const WORDS: usize = 31;
+const CAME: usize = 19;
 
 /// The steps of a record that is a sequence's; nothing for a load's.
 pub(super) fn steps(record: &Record, style: Style) -> Vec<String> {
@@ -15,12 +16,7 @@ pub(super) fn steps(record: &Record, style: Style) -> Vec<String> {
     let lines = aligned(&rows, 3);
     let mut steps = Vec::new();
     for (line, step) in lines.into_iter().zip(&record.steps) {
-        let fits = width(&line) <= BODY;
-        let shown = if fits { vec![line] } else { wrapped(&line, BODY) };
-        match step.status {
-            None => steps.extend(shown.iter().map(|line| style.dim(line))),
-            Some(_) => steps.extend(shown),
-        }
+        steps.push(if step.status.is_none() { style.dim(&line) } else { line });
         if step.status == Some(Status::Unmet) {
             let found = step.actual.as_deref().unwrap_or_default();
             let text = format!("expected {}, found {found} · {}", step.expected, step.at);
@@ -36,16 +32,21 @@ fn row(step: &StepResult) -> Vec<String> {
         Some(_) => "✗",
         None => " ",
     };
-    let words: String = match step.does.chars().count() {
-        length if length > WORDS => step.does.chars().take(WORDS - 1).chain(['…']).collect(),
-        _ => step.does.clone(),
-    };
     // What only does what it says needs no answer.
     let came = match step.actual.as_deref() {
         Some("done") => "",
         Some(came) if step.status == Some(Status::Met) => came,
+        // An unmet step has lines of its own for it.
         _ => "",
     };
     let took = step.took_seconds.map(number::seconds).unwrap_or_default();
-    vec![format!("{mark} {}", step.number), words, came.to_owned(), took]
+    let number = format!("{mark} {:>2}", step.number);
+    vec![number, cut(&step.does, WORDS), cut(came, CAME), took]
+}
+
+fn cut(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    text.chars().take(columns - 1).chain(['…']).collect()
 }

@@ -85,7 +85,7 @@ fn state(step: &StateOf, found: Option<Socket>) -> Finding {
     let came = found.map(|socket| socket.state);
     let mut actual = name(came).to_owned();
     if let (Some(left), false) = (left, bounds.is_empty()) {
-        actual.push_str(&format!(", timer {} s", left.as_secs_f64()));
+        actual.push_str(&format!(" {} s", left.as_secs_f64()));
     }
     let finding = Finding::new(wanted, actual, came == expected && in_time).with("state", name(came));
     match left {
@@ -105,14 +105,14 @@ fn counter(step: &Counter, found: Option<i64>) -> Finding {
         step.at_most.map(|most| format!("at most {most}")),
     ];
     let bounds: Vec<String> = bounds.into_iter().flatten().collect();
-    let expected = format!("{} {}", step.name, bounds.join(" and "));
+    let expected = bounds.join(" and ");
     match found {
         None => Finding::new(expected, format!("this kernel has no counter {}", step.name), false),
         Some(count) => {
             let met = step.is.is_none_or(|is| count == is)
                 && step.at_least.is_none_or(|least| count >= least)
                 && step.at_most.is_none_or(|most| count <= most);
-            Finding::new(expected, format!("{} {count}", step.name), met).with("count", count)
+            Finding::new(expected, count.to_string(), met).with("count", count)
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::tcp::CloseMode;
 
 /// Bytes moved at a time: the tap's queue must hold what they become.
 const PIECE: usize = 16 * 1024;
+/// How far an answer is behind what it answers.
+const BEHIND: u64 = 2 * PIECE as u64;
 /// Of a received text, as much is kept for the record.
 const KEPT: usize = 64;
 
@@ -99,26 +101,38 @@ impl Stage<'_> {
     /// Sends a piece, receives it, and so on: neither buffer fills, and the tap keeps up.
     pub(super) fn transfer(&mut self, step: &Transfer) -> Result<Finding, SequenceError> {
         let given_up = Instant::now() + step.within.0;
-        let mut moved = 0;
-        while moved < step.bytes {
-            let peer = step.from.peer();
-            let (Some(from), Some(to)) = (self.socket(&step.from), self.socket(&peer)) else {
-                return Ok(closed(&step.from));
-            };
-            let piece = piece(None, &step.from, moved, Some(step.bytes));
-            let length = match (&mut &*from).write(&piece) {
-                Ok(length) => length as u64,
-                Err(error) => return Ok(Finding::outcome(Outcome::Ok, Came::of(&Err(error)))),
-            };
-            let left = given_up.saturating_duration_since(Instant::now());
-            let came = self.receive(to, Some(length), left, &mut Received::default())?;
-            if came != Came::Ok {
-                return Ok(Finding::outcome(Outcome::Ok, came).with("bytes", moved));
+        let peer = step.from.peer();
+        let (mut sent, mut answered) = (0, 0);
+        let mut came = Came::Ok;
+        while came == Came::Ok && sent < step.bytes {
+            came = self.move_piece(&step.from, &mut sent, step.bytes, given_up)?;
+            if came == Came::Ok && step.answered && sent > BEHIND {
+                came = self.move_piece(&peer, &mut answered, sent - BEHIND, given_up)?;
             }
-            moved += length;
-            self.drain_tap()?;
         }
-        Ok(Finding::outcome(Outcome::Ok, Came::Ok).with("bytes", moved))
+        Ok(Finding::outcome(Outcome::Ok, came).with("bytes", sent))
+    }
+
+    /// Sends a piece of what is left up to `limit`, and has the other end receive it.
+    fn move_piece(
+        &mut self,
+        from: &End,
+        moved: &mut u64,
+        limit: u64,
+        given_up: Instant,
+    ) -> Result<Came, SequenceError> {
+        let (Some(source), Some(sink)) = (self.socket(from), self.socket(&from.peer())) else {
+            return Ok(Came::Errno(nix::libc::EBADF));
+        };
+        let length = match (&mut &*source).write(&piece(None, from, *moved, Some(limit))) {
+            Ok(length) => length as u64,
+            Err(error) => return Ok(Came::of(&Err(error))),
+        };
+        let left = given_up.saturating_duration_since(Instant::now());
+        let came = self.receive(sink, Some(length), left, &mut Received::default())?;
+        *moved += length;
+        self.drain_tap()?;
+        Ok(came)
     }
 
     pub(super) fn shutdown(&mut self, step: &step::Shutdown) -> Result<Finding, SequenceError> {

@@ -63,7 +63,7 @@ fn lose(step: &Lose) -> String {
         words.push_str(&format!(" without {}", flags(&step.without)));
     }
     if step.acknowledging_fin {
-        words.push_str(" that acknowledge its FIN");
+        words.push_str(" acknowledging its FIN");
     }
     format!("{words} to {}", whom(step.end.as_ref(), step.listener.as_deref()))
 }
