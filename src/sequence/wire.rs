@@ -94,7 +94,15 @@ impl Stage<'_> {
             Some(into) => self.piece_for(&step.of, into),
         };
         match segment {
-            Some(segment) => self.put(step.of.side(), &segment),
+            Some(segment) => {
+                let next = step.into.as_ref().and_then(|into| self.next_of(into));
+                let behind = next.map(|next| next.wrapping_sub(segment.ack) as i32);
+                let finding = self.put(step.of.side(), &segment)?;
+                Ok(match behind {
+                    Some(behind) => finding.with("ack_behind", behind),
+                    None => finding,
+                })
+            }
             None => Ok(Finding::impossible(format!("no such segment of `{}` was captured", step.of))),
         }
     }
