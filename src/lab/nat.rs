@@ -31,7 +31,10 @@ pub(super) fn translate(router: &Side, family: Family, ports: Option<(u16, u16)>
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(Unavailable::new(
-        format!("nft refused the router's rules: {}", said.lines().next().unwrap_or_default()),
+        format!(
+            "nft refused the router's rules: {}",
+            said.lines().next().unwrap_or_default()
+        ),
         "use a kernel with nf_tables and nft_nat (CONFIG_NF_TABLES, CONFIG_NFT_NAT), or topology pair",
     ))
 }

@@ -73,7 +73,10 @@ pub(super) fn join_by_two_ways(client: &Side, server: &Side, family: Family) -> 
     raise_loopbacks(&ends, family)?;
     let there = link([(client, "client"), (server, "server")])?;
     let back = link([(client, "client-back"), (server, "server-back")])?;
-    for (side, links) in [(client, ["all", "client", "client-back"]), (server, ["all", "server", "server-back"])] {
+    for (side, links) in [
+        (client, ["all", "client", "client-back"]),
+        (server, ["all", "server", "server-back"]),
+    ] {
         for link in links {
             sysctl::set(side, &format!("net.ipv4.conf.{link}.rp_filter"), "0")?;
         }

@@ -20,6 +20,7 @@ pub(crate) fn plan() -> TrialPlan {
         lab: LabPlan {
             topology: Topology::Pair,
             family: Family::Ipv4,
+            nat_ports: None,
         },
         server: ServerPlan {
             listen: true,
@@ -59,6 +60,10 @@ pub(crate) fn plan() -> TrialPlan {
             tuples: false,
             after: Duration::ZERO,
         },
+        steps: vec![],
+        takes: Duration::ZERO,
+        holds: None,
+        figure: None,
         expect: vec![],
     }
 }

@@ -1,9 +1,9 @@
 //! A sequence's steps, a line each: what was done, what came of it, how long it took.
 
+use super::number;
 use super::style::Style;
 use super::table::{aligned, wrapped};
 use super::terminal::BODY;
-use super::number;
 use crate::record::schema::{Record, Status, StepResult};
 
 /// The most columns of a step's own words and of what came; the record has them whole.

@@ -149,7 +149,8 @@ impl<'a> Rules<'a> {
             self.report("client.port_range", fault);
         }
         let several = self.read::<u32>("client.addresses").is_some_and(|count| count > 1);
-        if several && source == Some(Source::Ephemeral) {
+        // A sequence's steps name the address.
+        if several && source == Some(Source::Ephemeral) && !self.has("step") {
             self.report(
                 "client.addresses",
                 "with source `ephemeral` the kernel would use one address only; \
@@ -200,9 +201,14 @@ impl<'a> Rules<'a> {
         if let Some(Err(fault)) = ports.and_then(Node::text).map(port_range::parse) {
             self.report("lab.nat_ports", fault);
         }
-        let routes = self.node("sysctl.router").is_some_and(|router| !router.entries().is_empty());
+        let routes = self
+            .node("sysctl.router")
+            .is_some_and(|router| !router.entries().is_empty());
         if routes && topology.is_some_and(|topology| topology != Topology::Nat) {
-            self.report("sysctl.router", "only topology `nat` has a router; remove it or choose topology `nat`");
+            self.report(
+                "sysctl.router",
+                "only topology `nat` has a router; remove it or choose topology `nat`",
+            );
         }
     }
 

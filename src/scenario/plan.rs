@@ -58,7 +58,7 @@ pub struct TrialPlan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepPlan>,
     /// About how long a sequence takes.
-    #[serde(with = "seconds", default)]
+    #[serde(with = "seconds", default, skip_serializing_if = "Duration::is_zero")]
     pub takes: Duration,
     pub sysctl: SysctlPlan,
     pub observe: ObservePlan,

@@ -137,8 +137,11 @@ fn steps(steps: Vec<Step>, root: &Node, file: &str) -> Vec<StepPlan> {
     steps.into_iter().enumerate().filter_map(step).collect()
 }
 
-/// How long the steps take by their own word, and a second for everything else.
+/// How long the steps take by their own word, and a second for everything else; a load has none.
 fn waits(steps: &[StepPlan]) -> Duration {
+    if steps.is_empty() {
+        return Duration::ZERO;
+    }
     let wait = |step: &StepPlan| match &step.action {
         Action::Wait(wait) => wait.time.0,
         Action::Close(close) => Duration::from_secs(close.linger_seconds.unwrap_or(0).into()),

@@ -15,6 +15,9 @@ use crate::tcp::CloseMode;
 pub(super) fn check(rules: &mut Rules<'_>) {
     let steps = rules.root.child("step").map(Node::items).unwrap_or_default();
     if rules.root.child("step").is_none() {
+        if rules.root.child("takes").is_some() {
+            rules.report("takes", "a load takes as long as its rate and duration say; remove it");
+        }
         return;
     }
     alone(rules);
@@ -66,8 +69,14 @@ fn kinds(node: &Node, report: &mut impl FnMut(String)) {
         [_] => {}
         // Then the one key there is was misspelt, and that is told.
         [] if !node.entries().is_empty() && node.child("as").is_none() => {}
-        [] => report(format!("a step does one thing; expected one of {}", listed(Action::KINDS.iter().copied()))),
-        several => report(format!("a step does one thing; expected one of {}, came all", listed(several.iter().copied()))),
+        [] => report(format!(
+            "a step does one thing; expected one of {}",
+            listed(Action::KINDS.iter().copied())
+        )),
+        several => report(format!(
+            "a step does one thing; expected one of {}, came all",
+            listed(several.iter().copied())
+        )),
     }
 }
 
@@ -120,14 +129,20 @@ impl Names {
 
     fn new_connection(&mut self, step: &Connect, report: &mut impl FnMut(String)) {
         if !self.connections.insert(step.connection.clone()) {
-            report(format!("a connection {} is there already; name each anew", quoted(&step.connection)));
+            report(format!(
+                "a connection {} is there already; name each anew",
+                quoted(&step.connection)
+            ));
         }
     }
 
     fn end(&self, end: &End, socket: bool, report: &mut impl FnMut(String)) {
         known("connection", &self.connections, &end.connection, report);
         if socket && end.server && !self.accepted.contains(&end.connection) {
-            report(format!("{} has no socket before it is accepted", quoted(&end.to_string())));
+            report(format!(
+                "{} has no socket before it is accepted",
+                quoted(&end.to_string())
+            ));
         }
     }
 }
@@ -160,8 +175,15 @@ fn known(what: &str, names: &BTreeSet<String>, name: &str, report: &mut impl FnM
     }
     let known = || names.iter().map(String::as_str);
     let meant = super::problem::did_you_mean(nearest(name, known()));
-    let there = if names.is_empty() { "none".to_owned() } else { listed(known()) };
-    report(format!("no earlier step has a {what} {}{meant} (there are: {there})", quoted(name)));
+    let there = if names.is_empty() {
+        "none".to_owned()
+    } else {
+        listed(known())
+    };
+    report(format!(
+        "no earlier step has a {what} {}{meant} (there are: {there})",
+        quoted(name)
+    ));
 }
 
 /// Arguments that exclude or need each other.
@@ -241,7 +263,10 @@ fn addresses(rules: &mut Rules<'_>, steps: &[Node]) {
         return;
     };
     for (index, node) in steps.iter().enumerate() {
-        let Some(action) = serde_json::from_value::<Step>(node.to_json()).ok().and_then(Step::action) else {
+        let Some(action) = serde_json::from_value::<Step>(node.to_json())
+            .ok()
+            .and_then(Step::action)
+        else {
             continue;
         };
         let (from, to) = match &action {

@@ -540,7 +540,11 @@ pub struct End {
 impl End {
     #[must_use]
     pub fn side(&self) -> SideName {
-        if self.server { SideName::Server } else { SideName::Client }
+        if self.server {
+            SideName::Server
+        } else {
+            SideName::Client
+        }
     }
 
     /// The connection's other end.

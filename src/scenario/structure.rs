@@ -159,7 +159,9 @@ fn pattern_fault(pattern: &str, text: &str) -> Option<String> {
         OUTCOME_PATTERN => text.parse::<Outcome>().err().map(told),
         NAME_PATTERN => {
             let first = text.starts_with(|c: char| c.is_ascii_lowercase());
-            let rest = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            let rest = text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
             (!(first && rest)).then(|| told("no name; expected lower-case letters, digits and underscores".to_owned()))
         }
         _ => None,

@@ -52,7 +52,11 @@ impl Stage<'_> {
     pub(super) fn connect(&mut self, step: &Connect) -> Result<Finding, SequenceError> {
         let begun = Instant::now();
         match self.begin_connect(step)? {
-            Came::Ok => self.await_connect(&step.connection, step.expect, step.within.0.saturating_sub(begun.elapsed())),
+            Came::Ok => self.await_connect(
+                &step.connection,
+                step.expect,
+                step.within.0.saturating_sub(begun.elapsed()),
+            ),
             failed => Ok(Finding::outcome(step.expect, failed)),
         }
     }
@@ -91,10 +95,12 @@ impl Stage<'_> {
         let remote = self.server_address(step.address, step.port);
         let socket = self.make_socket(SideName::Client, remote)?;
         let begun = Instant::now();
-        let result = self.bind(&socket, step).and_then(|()| match socket.connect(&remote.into()) {
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
-            other => other,
-        });
+        let result = self
+            .bind(&socket, step)
+            .and_then(|()| match socket.connect(&remote.into()) {
+                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
+                other => other,
+            });
         let came = Came::of(&result);
         if !matches!(came, Came::Errno(errno) if NOT_BEGUN.contains(&errno)) {
             self.opens += 1;
@@ -149,7 +155,11 @@ impl Stage<'_> {
         };
         if !translated && remote != connection.client.local {
             let came = format!("the next to be accepted is from {remote}");
-            return Ok(Finding::new(format!("the one from {}", connection.client.local), came, false));
+            return Ok(Finding::new(
+                format!("the one from {}", connection.client.local),
+                came,
+                false,
+            ));
         }
         connection.server.remote = remote;
         connection.sockets[1] = Some(socket);
@@ -162,7 +172,13 @@ impl Stage<'_> {
 
     /// A socket on the side where it belongs, that does not block.
     fn make_socket(&self, side: SideName, address: SocketAddr) -> Result<Socket, SequenceError> {
-        let make = || Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP));
+        let make = || {
+            Socket::new(
+                Domain::for_address(address),
+                Type::STREAM.nonblocking(),
+                Some(Protocol::TCP),
+            )
+        };
         self.side(side).run(make)?.map_err(self.failed("socket"))
     }
 }

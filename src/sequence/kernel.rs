@@ -80,7 +80,8 @@ fn state(step: &StateOf, found: Option<Socket>) -> Finding {
     }
     let left = found.map(|socket| Duration::from_millis(socket.expires_ms.into()));
     let in_time = left.is_none_or(|left| {
-        step.expires_at_least.is_none_or(|least| left >= least.0) && step.expires_at_most.is_none_or(|most| left <= most.0)
+        step.expires_at_least.is_none_or(|least| left >= least.0)
+            && step.expires_at_most.is_none_or(|most| left <= most.0)
     });
     let came = found.map(|socket| socket.state);
     let mut actual = name(came).to_owned();

@@ -164,11 +164,7 @@ impl Stage<'_> {
         Ok(finding)
     }
 
-    fn end(
-        mut self,
-        steps: Vec<StepResult>,
-        captured: BTreeMap<String, Captured>,
-    ) -> Result<Conducted, SequenceError> {
+    fn end(mut self, steps: Vec<StepResult>, captured: BTreeMap<String, Captured>) -> Result<Conducted, SequenceError> {
         let [client, server] = self.counted_since(None)?;
         let counters = Counters { client, server };
         Ok(Conducted {

@@ -60,9 +60,10 @@ impl Stage<'_> {
         let came = self.receive(socket, wanted, step.within.0, &mut received)?;
         let Received { bytes, text } = received;
         let text = String::from_utf8_lossy(&text).into_owned();
-        let as_asked = step.text.as_ref().is_none_or(|wanted| {
-            came != Came::Ok || text == wanted.chars().take(KEPT).collect::<String>()
-        });
+        let as_asked = step
+            .text
+            .as_ref()
+            .is_none_or(|wanted| came != Came::Ok || text == wanted.chars().take(KEPT).collect::<String>());
         Ok(Finding::outcome(step.expect, came)
             .provided(as_asked, || format!("the text `{}`", text.escape_debug()))
             .with("bytes", bytes)
@@ -155,7 +156,9 @@ impl Stage<'_> {
             CloseMode::Lingering => step.linger_seconds.map(|seconds| Duration::from_secs(seconds.into())),
             _ => None,
         };
-        socket.set_linger(linger).map_err(self.failed("setsockopt(SO_LINGER)"))?;
+        socket
+            .set_linger(linger)
+            .map_err(self.failed("setsockopt(SO_LINGER)"))?;
         let begun = Instant::now();
         drop(socket);
         Ok(Finding::done().with("took_seconds", begun.elapsed().as_secs_f64()))

@@ -45,7 +45,9 @@ impl Stage<'_> {
         let Some(socket) = self.filtered(step.end.as_ref(), step.listener.as_deref()) else {
             return Ok(Finding::impossible("it has no socket"));
         };
-        socket.detach_filter().map_err(self.failed("setsockopt(SO_DETACH_FILTER)"))?;
+        socket
+            .detach_filter()
+            .map_err(self.failed("setsockopt(SO_DETACH_FILTER)"))?;
         Ok(Finding::done())
     }
 
@@ -60,7 +62,10 @@ impl Stage<'_> {
 
     pub(super) fn inject(&mut self, step: &Inject) -> Result<Finding, SequenceError> {
         let Some(connection) = self.connection(&step.to.connection) else {
-            return Ok(Finding::impossible(format!("`{}` is not connected", step.to.connection)));
+            return Ok(Finding::impossible(format!(
+                "`{}` is not connected",
+                step.to.connection
+            )));
         };
         let mut tuple = connection.tuple(&step.to).reversed();
         if let Some(port) = step.from_port {
@@ -103,7 +108,10 @@ impl Stage<'_> {
                     None => finding,
                 })
             }
-            None => Ok(Finding::impossible(format!("no such segment of `{}` was captured", step.of))),
+            None => Ok(Finding::impossible(format!(
+                "no such segment of `{}` was captured",
+                step.of
+            ))),
         }
     }
 
@@ -118,13 +126,19 @@ impl Stage<'_> {
             ),
         };
         let Some(tuple) = self.connection(&step.from.connection).map(|it| it.tuple(&step.from)) else {
-            return Ok(Finding::impossible(format!("`{}` is not connected", step.from.connection)));
+            return Ok(Finding::impossible(format!(
+                "`{}` is not connected",
+                step.from.connection
+            )));
         };
         let found = self.until(step.within.0, |stage| {
             stage.drain_tap()?;
             let since = &stage.seen()[stage.answers_since..];
             let from = since.iter().filter(|segment| segment.tuple == tuple);
-            Ok(from.clone().find(|segment| fits(segment, &step.with, &step.without)).cloned())
+            Ok(from
+                .clone()
+                .find(|segment| fits(segment, &step.with, &step.without))
+                .cloned())
         })?;
         let finding = match found {
             Some(segment) => Finding::new(expected, tap::flags(segment.flags), true)

@@ -49,14 +49,14 @@ impl Loss {
             (LOAD_BYTE, 0, 0, FLAGS),
             (AND, 0, 0, u32::from(self.with | self.without)),
         ];
-        // To `keep`, which is the last but one.
+        // What does not fit jumps to the last but one, which keeps the segment.
         match self.acknowledging {
             None => program.push((JUMP_IF_EQUAL, 1, 0, self.with.into())),
             Some(number) => program.extend([
-                (JUMP_IF_EQUAL, 0, 4, u32::from(self.with)),
+                (JUMP_IF_EQUAL, 0, 5, u32::from(self.with)),
                 (LOAD_BYTE, 0, 0, FLAGS),
                 (AND, 0, 0, ACK),
-                (JUMP_IF_EQUAL, 0, 1, ACK),
+                (JUMP_IF_EQUAL, 0, 2, ACK),
                 (LOAD_WORD, 0, 0, ACKNOWLEDGEMENT),
                 (JUMP_IF_EQUAL, 1, 0, number),
             ]),
