@@ -13,6 +13,8 @@ pub(crate) fn plan() -> TrialPlan {
     TrialPlan {
         id: "exhaustion".into(),
         claim: "a claim".into(),
+        holds: None,
+        figure: None,
         sources: vec![],
         origin: "catalogue".into(),
         cell: BTreeMap::new(),
@@ -62,8 +64,6 @@ pub(crate) fn plan() -> TrialPlan {
         },
         steps: vec![],
         takes: Duration::ZERO,
-        holds: None,
-        figure: None,
         expect: vec![],
     }
 }

@@ -6,7 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod asked;
+pub mod compare;
+pub mod csv;
 mod expectation;
+pub mod hdr;
+pub mod junit;
 mod live;
 mod markdown;
 mod matrix;

@@ -15,6 +15,13 @@ const LONGEST: usize = 2000;
 pub(super) fn check(root: &Node) -> Vec<Problem> {
     let expectations = root.child("expect").map(Node::items).unwrap_or_default();
     let mut problems = Vec::new();
+    for name in ["holds", "figure"] {
+        if let Some(node) = root.child(name)
+            && let Some(message) = node.text().and_then(cel_fault)
+        {
+            problems.push(Problem::new(&node.origin, name.to_owned(), message));
+        }
+    }
     for (index, expectation) in expectations.iter().enumerate() {
         for name in ["when", "kernel", "that"] {
             let Some(node) = expectation.child(name) else {
@@ -24,13 +31,6 @@ pub(super) fn check(root: &Node) -> Vec<Problem> {
             if let Some(message) = node.text().and_then(fault) {
                 problems.push(Problem::new(&node.origin, format!("expect[{index}].{name}"), message));
             }
-        }
-    }
-    for name in ["holds", "figure"] {
-        if let Some(node) = root.child(name)
-            && let Some(message) = node.text().and_then(cel_fault)
-        {
-            problems.push(Problem::new(&node.origin, name, message));
         }
     }
     problems

@@ -15,7 +15,7 @@ const MOST_TRIALS: usize = 1000;
 
 /// What makes a scenario the one it is, and cannot vary within it.
 const FIXED: [&str; 10] = [
-    "id", "claim", "sources", "repeats", "matrix", "step", "takes", "holds", "figure", "expect",
+    "id", "claim", "holds", "figure", "sources", "repeats", "matrix", "step", "takes", "expect",
 ];
 
 #[derive(Clone, Debug)]

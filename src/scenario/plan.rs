@@ -38,6 +38,12 @@ impl Plan {
 pub struct TrialPlan {
     pub id: String,
     pub claim: String,
+    /// CEL over `records`: whether the claim holds.
+    #[serde(default)]
+    pub holds: Option<String>,
+    /// CEL over `records`: what this kernel did.
+    #[serde(default)]
+    pub figure: Option<String>,
     pub sources: Vec<String>,
     /// Where the scenario was read: a path, or `catalogue`.
     pub origin: String,
@@ -63,12 +69,6 @@ pub struct TrialPlan {
     pub sysctl: SysctlPlan,
     pub observe: ObservePlan,
     pub expect: Vec<Expectation>,
-    /// CEL over the record: whether the claim holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holds: Option<String>,
-    /// CEL over the record: what the kernel did, in short.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub figure: Option<String>,
 }
 
 impl TrialPlan {

@@ -30,11 +30,11 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
     TrialPlan {
         takes: scenario.takes.map_or_else(|| waits(&steps), |Span(takes)| takes),
         steps,
-        holds: scenario.holds,
-        figure: scenario.figure,
         expect: expectations(scenario.expect, root, place.file),
         id: scenario.id,
         claim: scenario.claim,
+        holds: scenario.holds,
+        figure: scenario.figure,
         sources: scenario.sources,
         origin: place.origin.to_owned(),
         cell: cell

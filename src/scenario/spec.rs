@@ -33,6 +33,10 @@ pub struct Scenario {
     /// The statement put to the test, one sentence.
     #[schemars(length(min = 1))]
     pub claim: String,
+    /// CEL over `records`, the list of the scenario's records: true where the claim holds on this kernel.
+    pub holds: Option<String>,
+    /// CEL over `records`: what this kernel did, a short text or a number.
+    pub figure: Option<String>,
     /// Where the claim comes from.
     #[serde(default)]
     pub sources: Vec<String>,
@@ -63,12 +67,6 @@ pub struct Scenario {
     /// Keys joined by a comma move together: "A, B" = [[a1, b1], [a2, b2]].
     #[serde(default)]
     pub matrix: BTreeMap<String, Vec<serde_json::Value>>,
-    /// CEL over the record: whether the claim holds on this kernel.
-    #[schemars(length(min = 1))]
-    pub holds: Option<String>,
-    /// CEL over the record: what this kernel did, a number or a short text.
-    #[schemars(length(min = 1))]
-    pub figure: Option<String>,
     /// What must hold for the verdict `met`.
     #[serde(default)]
     pub expect: Vec<Expect>,

@@ -115,18 +115,7 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         latency: Some(latencies(plan, &results.measured)),
         rates: Some(rates(&results, load_seconds)),
         time_wait: Some(time_wait(&results)),
-        port_reuse_seconds: results.measured.tuples.as_ref().and_then(|tuples| {
-            let reuse = tuples.reuse();
-            let at = |q| reuse.quantile(q).map(|nanos| nanos as f64 / 1e9);
-            Some(Distribution {
-                count: reuse.count(),
-                min: at(0.0)?,
-                p50: at(0.5)?,
-                p99: at(0.99)?,
-                max: at(1.0)?,
-                resolution_seconds: 0.0,
-            })
-        }),
+        port_reuse_seconds: port_reuse(&results),
         counters: Some(counters(&results)),
         slab: slab(&results),
         observation: Some(results.observed.cost.clone()),
@@ -251,6 +240,21 @@ fn lifetimes(results: &Results) -> Option<Distribution> {
         p99: quantile(0.99),
         max: quantile(1.0),
         resolution_seconds: departures.iter().map(gap).max().unwrap_or(0) as f64 / 1e9,
+    })
+}
+
+/// From a close to the next success on the same four-tuple.
+fn port_reuse(results: &Results) -> Option<Distribution> {
+    let tuples = results.measured.tuples.as_ref()?;
+    let (shortest, longest) = tuples.reuse_extremes()?;
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    Some(Distribution {
+        count: tuples.reuse().count(),
+        min: seconds(shortest),
+        p50: seconds(tuples.reuse().quantile(0.5)?),
+        p99: seconds(tuples.reuse().quantile(0.99)?),
+        max: seconds(longest),
+        resolution_seconds: 0.0,
     })
 }
 
