@@ -282,7 +282,7 @@ pub struct Transfer {
     pub from: End,
     #[schemars(range(min = 1, max = 1_073_741_824))]
     pub bytes: u64,
-    /// Whether the other end sends as much back, 28 KiB behind (default false).
+    /// Whether the other end sends as much back, 24 KiB behind (default false).
     #[serde(default)]
     pub answered: bool,
     /// Default 10s.

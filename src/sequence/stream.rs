@@ -14,9 +14,9 @@ use crate::scenario::step::{self, CloseEnd, End, Outcome, Recv, SendBytes, Trans
 use crate::tcp::CloseMode;
 
 /// Bytes moved at a time: the tap's queue must hold what they become.
-const PIECE: usize = 8 * 1024;
+const PIECE: usize = 16 * 1024;
 /// How far an answer is behind what it answers.
-const BEHIND: u64 = 28 * 1024;
+const BEHIND: u64 = 24 * 1024;
 /// Of a received text, as much is kept for the record.
 const KEPT: usize = 64;
 
