@@ -69,6 +69,10 @@ pub(crate) enum LabTopology {
     Loopback,
     /// A network namespace each, joined by a veth pair
     Pair,
+    /// A router between that gives all clients one address
+    Nat,
+    /// Two links: the answers take another way
+    Routed,
     /// No namespace: the host's loopback, sysctls read only
     Host,
 }
@@ -78,6 +82,8 @@ impl From<LabTopology> for Topology {
         match topology {
             LabTopology::Loopback => Self::Loopback,
             LabTopology::Pair => Self::Pair,
+            LabTopology::Nat => Self::Nat,
+            LabTopology::Routed => Self::Routed,
             LabTopology::Host => Self::Host,
         }
     }

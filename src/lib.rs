@@ -15,5 +15,6 @@ pub mod protocol;
 pub mod record;
 pub mod report;
 pub mod scenario;
+pub mod sequence;
 pub mod tcp;
 pub mod trial;

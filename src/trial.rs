@@ -1,4 +1,5 @@
-//! Conducts one trial where it stands: the only place that wires lab, load, observe, model and record together.
+//! Conducts one trial where it stands: the only place that wires lab, load or sequence, observe, model and record
+//! together.
 //!
 //! Order: lab → sysctls read back → listeners → prediction → observer → server → client → (load) → server drained →
 //! last look → observe.after → books. Nothing here judges or prints.
@@ -23,6 +24,7 @@ use crate::model::{self, Facts};
 use crate::observe::{self, Eyes, LookError, Observed, Observer};
 use crate::record::schema::{Prediction, Record, SideSysctls};
 use crate::scenario::plan::TrialPlan;
+use crate::sequence::{self, Conducted, SequenceError};
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -48,6 +50,8 @@ pub enum Event {
     Predicted(Prediction),
     /// A few times a second.
     Progress(Progress),
+    /// A sequence's next step: its number from 1, how many there are, and what it does.
+    Step { number: usize, of: usize, does: String },
 }
 
 /// The state of a running trial.
@@ -73,6 +77,17 @@ pub enum TrialError {
     Load(#[from] EngineError),
     #[error("the kernel could not be observed: {0}")]
     Look(#[from] LookError),
+    #[error("the sequence could not be conducted: {0}")]
+    Sequence(SequenceError),
+}
+
+impl From<SequenceError> for TrialError {
+    fn from(error: SequenceError) -> Self {
+        match error {
+            SequenceError::Unavailable(why) => Self::Unavailable(why),
+            error => Self::Sequence(error),
+        }
+    }
 }
 
 /// Conducts one trial. A lab that cannot be had as asked gives a record with the verdict `unavailable`.
@@ -82,8 +97,13 @@ pub enum TrialError {
 pub fn conduct(plan: &TrialPlan, means: Means<'_>, tell: &mut dyn FnMut(Event)) -> Result<Record, TrialError> {
     let started_at = SystemTime::now();
     let machine = Machine::here();
-    match measure(plan, means, &machine, tell) {
-        Ok(results) => Ok(books::record(plan, &machine, started_at, results)),
+    let record = if plan.is_sequence() {
+        follow(plan, means, tell).map(|followed| books::sequence(plan, &machine, started_at, followed))
+    } else {
+        measure(plan, means, &machine, tell).map(|results| books::record(plan, &machine, started_at, results))
+    };
+    match record {
+        Ok(record) => Ok(record),
         Err(TrialError::Unavailable(why)) => Ok(books::unavailable(plan, &machine, started_at, &why)),
         Err(error) => Err(error),
     }
@@ -113,12 +133,53 @@ struct Results {
     interrupted: bool,
 }
 
-/// What the model says of a trial in the lab that it would get here; the lab is built for it and thrown away.
+/// A sequence that was done, and where.
+#[derive(Debug)]
+struct Followed {
+    lab: String,
+    sysctl: SideSysctls,
+    conducted: Conducted,
+    interrupted: bool,
+}
+
+/// Does a sequence's steps. Nothing is predicted of them and nobody observes but the steps themselves.
+fn follow(plan: &TrialPlan, means: Means<'_>, tell: &mut dyn FnMut(Event)) -> Result<Followed, TrialError> {
+    let lab = Lab::build(plan, means.privilege)?;
+    let sysctl = effective_sysctls(&lab)?;
+    let of = plan.steps.len();
+    let conducted = sequence::conduct(&plan.steps, &lab, means.stop, &mut |number, does| {
+        tell(Event::Step {
+            number,
+            of,
+            does: does.to_owned(),
+        });
+    })?;
+    Ok(Followed {
+        lab: lab.description().to_owned(),
+        sysctl,
+        conducted,
+        interrupted: means.stop.load(Ordering::Relaxed),
+    })
+}
+
+/// What the model says of a trial in the lab that it would get here; the lab is built for it and thrown away. None
+/// where the trial is a sequence, of which there is nothing to predict.
 ///
 /// # Errors
 /// As [`conduct`], and `Unavailable` where the lab cannot be had as asked.
-pub fn foresee(plan: &TrialPlan, means: Means<'_>) -> Result<Prediction, TrialError> {
-    prepare(plan, means, &Machine::here()).map(|prepared| prepared.prediction)
+pub fn foresee(plan: &TrialPlan, means: Means<'_>) -> Result<Option<Prediction>, TrialError> {
+    if plan.is_sequence() {
+        Lab::build(plan, means.privilege)?;
+        return Ok(None);
+    }
+    prepare(plan, means, &Machine::here()).map(|prepared| Some(prepared.prediction))
+}
+
+fn effective_sysctls(lab: &Lab) -> Result<SideSysctls, Unavailable> {
+    Ok(SideSysctls {
+        client: lab.client.effective_sysctls()?,
+        server: lab.server.effective_sysctls()?,
+    })
 }
 
 /// A lab that stands, with the server's sockets listening.
@@ -135,10 +196,7 @@ struct Prepared {
 fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prepared, TrialError> {
     limits::require_descriptors(plan, means.descriptors)?;
     let lab = Lab::build(plan, means.privilege)?;
-    let sysctl = SideSysctls {
-        client: lab.client.effective_sysctls()?,
-        server: lab.server.effective_sysctls()?,
-    };
+    let sysctl = effective_sysctls(&lab)?;
     let destinations = destinations(plan, &lab);
     let listeners = listen(plan, &lab, &destinations)?;
     let kernel = KernelVersion::parse(&machine.kernel).unwrap_or(KernelVersion::NEWEST);

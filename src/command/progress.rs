@@ -1,5 +1,7 @@
 //! Turns a trial's events into the live view's lines.
 
+use std::time::Instant;
+
 use linger::report::{Live, Progress};
 use linger::scenario::plan::{Plan, TrialPlan};
 use linger::trial::{self, Event};
@@ -11,6 +13,7 @@ pub(super) struct Telling<'a> {
     trial: &'a TrialPlan,
     cell: String,
     last: trial::Progress,
+    begun: Instant,
 }
 
 impl<'a> Telling<'a> {
@@ -22,6 +25,7 @@ impl<'a> Telling<'a> {
             trial,
             cell: pairs.collect::<Vec<_>>().join(" "),
             last: trial::Progress::default(),
+            begun: Instant::now(),
         }
     }
 
@@ -29,6 +33,7 @@ impl<'a> Telling<'a> {
         let now = match event {
             Event::Predicted(_) => trial::Progress::default(),
             Event::Progress(progress) => progress,
+            Event::Step { number, of, does } => return self.tell_step(live, number, of, &does),
         };
         let elapsed = now.seconds - self.last.seconds;
         let begun = now.attempted.saturating_sub(self.last.attempted);
@@ -52,5 +57,26 @@ impl<'a> Telling<'a> {
             time_wait_server: Some(now.time_wait_server),
         });
         self.last = now;
+    }
+
+    /// A sequence's next step begins.
+    fn tell_step(&self, live: &mut Live, number: usize, of: usize, does: &str) {
+        let comma = if self.cell.is_empty() { "" } else { ", " };
+        live.update(&Progress {
+            scenario: &self.plan.id,
+            trial: self.index + 1,
+            trials: self.plan.trials.len(),
+            cell: &format!("{}{comma}step {number} of {of}: {does}", self.cell),
+            phase: "sequence",
+            seconds: self.begun.elapsed().as_secs_f64(),
+            total_seconds: Some(self.trial.expected_duration().as_secs_f64()),
+            planned: None,
+            attempted: 0,
+            ok: 0,
+            failed: 0,
+            per_second: 0.0,
+            time_wait_client: None,
+            time_wait_server: None,
+        });
     }
 }

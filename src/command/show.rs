@@ -58,14 +58,15 @@ fn source_text(argument: &str) -> Result<String> {
     }
 }
 
-fn prediction(trial: &TrialPlan, foreseen: &Result<Prediction, String>) -> String {
+fn prediction(trial: &TrialPlan, foreseen: &Result<Option<Prediction>, String>) -> String {
     let mut text = String::new();
     if !trial.cell.is_empty() {
         let pairs = trial.cell.iter().map(|(key, value)| format!("{key} = {value}"));
         text += &format!("  {}\n", pairs.collect::<Vec<_>>().join(", "));
     }
     match foreseen {
-        Ok(prediction) => {
+        Ok(None) => text += "  a sequence of steps, each with what is expected of it\n",
+        Ok(Some(prediction)) => {
             for step in &prediction.because {
                 text += &format!("  - {step}\n");
             }

@@ -6,7 +6,7 @@ use cel::common::ast::{Expr, IdedExpr, operators};
 use super::conjunction::conjuncts;
 use super::expression::{Evidence, GAVE_UP, compile, on_large_stack, shown};
 use super::kernel::is_in_range;
-use crate::record::schema::{Judged, Ledger, Record, Status, Verdict};
+use crate::record::schema::{Judged, Ledger, Record, Status, StepResult, Verdict};
 use crate::scenario::plan::Expectation;
 
 /// Judges `record` by `expectations` and fills its verdict. A record that is already `unavailable` stays so.
@@ -20,8 +20,43 @@ pub fn judge(record: &mut Record, expectations: &[Expectation]) {
         expectations.iter().map(assess).collect()
     });
     let gave_up = |expectation| without_value(expectation, Some(Status::Inconclusive), GAVE_UP.to_owned());
-    let judged = judged.unwrap_or_else(|| expectations.iter().map(gave_up).collect());
+    let judged: Vec<Judged> = judged.unwrap_or_else(|| expectations.iter().map(gave_up).collect());
+    let judged = steps(record).into_iter().chain(judged).collect();
     record.verdict = conclude(record, judged);
+}
+
+/// A sequence's steps as one expectation: that each goes as it says.
+fn steps(record: &Record) -> Option<Judged> {
+    let last = record.steps.last()?;
+    let failed = record.steps.iter().find(|step| step.status == Some(Status::Unmet));
+    let not_done = record.steps.iter().find(|step| step.status.is_none());
+    let number = |step: &StepResult| format!("step {} of {}: {}", step.number, record.steps.len(), step.does);
+    Some(match (failed, not_done) {
+        (Some(step), _) => Judged {
+            that: number(step),
+            at: step.at.clone(),
+            status: Some(Status::Unmet),
+            expected: Some(step.expected.clone()),
+            actual: step.actual.clone(),
+            note: None,
+        },
+        (None, Some(step)) => Judged {
+            that: number(step),
+            at: step.at.clone(),
+            status: Some(Status::Inconclusive),
+            expected: None,
+            actual: None,
+            note: Some("it was not done".to_owned()),
+        },
+        (None, None) => Judged {
+            that: format!("each of the {} steps goes as it says", record.steps.len()),
+            at: last.at.clone(),
+            status: Some(Status::Met),
+            expected: None,
+            actual: None,
+            note: None,
+        },
+    })
 }
 
 /// The whole verdict. What puts the measurement itself in doubt outweighs what it says.

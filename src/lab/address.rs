@@ -3,8 +3,10 @@
 //! ```text
 //! loopback, host   127.0.0.1 and ::1 on both sides; further ones 127.1.… and fd6c:696e:6765:1::… on the client,
 //!                  127.2.… and fd6c:696e:6765:2::… on the server
-//! pair             10.1.0.1, 10.1.0.2, … and fd6c:696e:6765:1::1, … on the client,
+//! pair, nat,
+//! routed           10.1.0.1, 10.1.0.2, … and fd6c:696e:6765:1::1, … on the client,
 //!                  10.2.0.1, 10.2.0.2, … and fd6c:696e:6765:2::1, … on the server
+//! nat              10.3.0.1 and fd6c:696e:6765:3::1 on the router, which all clients share
 //! ```
 //!
 //! tcp_tw_reuse=2 tells loopback by address (127/8, ::1) or by interface (lo): every loopback address here is one, and
@@ -20,6 +22,8 @@ use crate::scenario::spec::{Family, Topology};
 pub(super) enum End {
     Client = 1,
     Server = 2,
+    /// Between the two, in topology `nat`.
+    Router = 3,
 }
 
 impl End {
@@ -27,19 +31,23 @@ impl End {
         match self {
             Self::Client => "client",
             Self::Server => "server",
-        }
-    }
-
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
+            Self::Router => "router",
         }
     }
 
     /// The first of a side's addresses in a pair.
     pub(super) fn first_address(self, family: Family) -> IpAddr {
         address(Topology::Pair, family, self, 0)
+    }
+
+    /// What a side's second link bears in topology `routed`. Nobody is sent there, but reverse-path filtering asks a link
+    /// without an address no questions and drops everything.
+    pub(super) fn back_address(self, family: Family) -> IpAddr {
+        let network = 10 + self as u8;
+        match family {
+            Family::Ipv4 => Ipv4Addr::new(10, network, 0, 1).into(),
+            Family::Ipv6 => Ipv6Addr::new(0xfd6c, 0x696e, 0x6765, network.into(), 0, 0, 0, 1).into(),
+        }
     }
 
     /// The prefix that a side's addresses in a pair have in common.
@@ -64,8 +72,8 @@ pub(super) fn addresses(plan: &TrialPlan) -> [Vec<IpAddr>; 2] {
 /// A side's address number `index`, from 0; distinct below 65,535 (scenarios ask for up to 4,096).
 fn address(topology: Topology, family: Family, end: End, index: u32) -> IpAddr {
     match (topology, family) {
-        (Topology::Pair, Family::Ipv4) => v4(10, end, index + 1),
-        (Topology::Pair, Family::Ipv6) => v6(end, index + 1),
+        (Topology::Pair | Topology::Nat | Topology::Routed, Family::Ipv4) => v4(10, end, index + 1),
+        (Topology::Pair | Topology::Nat | Topology::Routed, Family::Ipv6) => v6(end, index + 1),
         (_, Family::Ipv4) if index == 0 => Ipv4Addr::LOCALHOST.into(),
         (_, Family::Ipv6) if index == 0 => Ipv6Addr::LOCALHOST.into(),
         (_, Family::Ipv4) => v4(127, end, index),

@@ -9,6 +9,7 @@ mod address;
 pub mod limits;
 pub mod machine;
 mod namespace;
+mod nat;
 mod netlink;
 pub mod preflight;
 pub mod privilege;
@@ -19,7 +20,7 @@ mod topology;
 use std::sync::Arc;
 
 use crate::scenario::plan::TrialPlan;
-use crate::scenario::spec::Topology;
+use crate::scenario::spec::{Family, Topology};
 use address::End;
 use namespace::Namespace;
 pub use privilege::Privilege;
@@ -51,6 +52,8 @@ impl Unavailable {
 pub struct Lab {
     pub client: Side,
     pub server: Side,
+    /// Of topology `nat`.
+    router: Option<Side>,
     description: String,
 }
 
@@ -66,19 +69,29 @@ impl Lab {
                 "run as root, allow user namespaces (linger check tells how), or use --lab host",
             ));
         }
+        let mut router = None;
         let (client, server) = match plan.lab.topology {
             Topology::Host => on_the_host(plan)?,
             Topology::Loopback => over_loopback(plan)?,
-            Topology::Pair => over_a_pair(plan)?,
+            Topology::Pair => over_links(plan, topology::join_by_veth)?,
+            Topology::Routed => over_links(plan, topology::join_by_two_ways)?,
+            Topology::Nat => {
+                let (client, between, server) = over_a_router(plan)?;
+                router = Some(between);
+                (client, server)
+            }
         };
         let description = match plan.lab.topology {
             Topology::Host => "host".to_owned(),
             Topology::Loopback => format!("loopback, {privilege}"),
             Topology::Pair => format!("pair, {privilege}"),
+            Topology::Nat => format!("nat, {privilege}"),
+            Topology::Routed => format!("routed, {privilege}"),
         };
         Ok(Self {
             client,
             server,
+            router,
             description,
         })
     }
@@ -87,6 +100,12 @@ impl Lab {
     #[must_use]
     pub fn description(&self) -> &str {
         &self.description
+    }
+
+    /// Whether a router between gives the client another address.
+    #[must_use]
+    pub fn translates(&self) -> bool {
+        self.router.is_some()
     }
 
     /// Whether client and server are in one network namespace, and so share sysctls, counters and TIME_WAIT sockets.
@@ -123,12 +142,29 @@ fn over_loopback(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
     Ok((client, server))
 }
 
-fn over_a_pair(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
+/// How two sides in a namespace each are joined.
+type Join = fn(&Side, &Side, Family) -> Result<(), Unavailable>;
+
+fn over_links(plan: &TrialPlan, join: Join) -> Result<(Side, Side), Unavailable> {
     let [client, server] = address::addresses(plan);
     let mut client = Side::new(End::Client, Some(Arc::new(Namespace::create()?)), client);
     let mut server = Side::new(End::Server, Some(Arc::new(Namespace::create()?)), server);
-    topology::join_by_veth(&client, &server, plan.lab.family)?;
+    join(&client, &server, plan.lab.family)?;
     client.set_sysctls(&plan.sysctl.client)?;
     server.set_sysctls(&plan.sysctl.server)?;
     Ok((client, server))
+}
+
+fn over_a_router(plan: &TrialPlan) -> Result<(Side, Side, Side), Unavailable> {
+    let [client, server] = address::addresses(plan);
+    let between = vec![End::Router.first_address(plan.lab.family)];
+    let mut client = Side::new(End::Client, Some(Arc::new(Namespace::create()?)), client);
+    let mut router = Side::new(End::Router, Some(Arc::new(Namespace::create()?)), between);
+    let mut server = Side::new(End::Server, Some(Arc::new(Namespace::create()?)), server);
+    topology::join_by_router(&client, &router, &server, plan.lab.family)?;
+    nat::translate(&router, plan.lab.family, plan.lab.nat_ports)?;
+    client.set_sysctls(&plan.sysctl.client)?;
+    router.set_sysctls(&plan.sysctl.router)?;
+    server.set_sysctls(&plan.sysctl.server)?;
+    Ok((client, router, server))
 }

@@ -80,6 +80,14 @@ impl Side {
         self.run(|| sysctl::read_all(sysctl::THAT_MATTER.into_iter().chain(set)))
     }
 
+    /// Sets one sysctl and reads it back.
+    ///
+    /// # Errors
+    /// The kernel lacks it, refuses the value, or keeps another; or it is not the namespace's own.
+    pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), Unavailable> {
+        sysctl::set(self, name, value)
+    }
+
     /// Writes each and reads it back, in the order of their names.
     pub(super) fn set_sysctls(&mut self, values: &BTreeMap<String, String>) -> Result<(), Unavailable> {
         for (name, value) in values {
@@ -87,10 +95,6 @@ impl Side {
         }
         self.set = values.keys().cloned().collect();
         Ok(())
-    }
-
-    pub(super) fn end(&self) -> End {
-        self.end
     }
 
     /// The namespace's descriptor, to be named in a netlink request; None: the host's.

@@ -240,6 +240,7 @@ mod tests {
         let plan = |client: &str, server: &str| SysctlPlan {
             client: side(client),
             server: side(server),
+            router: BTreeMap::new(),
         };
         assert!(merged(&plan("1 2", "1\t2")).is_ok());
         let refusal = merged(&plan("1 2", "1 3")).unwrap_err();

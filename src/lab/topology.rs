@@ -1,4 +1,5 @@
-//! How the sides are joined: over one namespace's loopback interface, or by a veth pair between two.
+//! How the sides are joined: over one namespace's loopback interface, by a veth pair between two, by two such pairs
+//! that make a round trip, or by a router between.
 //!
 //! The first connection must cost what the thousandth costs, so that nothing is left to be found out over the wire.
 //! Both veth ends are NOARP and bear one MAC address: the kernel then fills a neighbour entry with the device's own
@@ -20,6 +21,7 @@ use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteHeader, Route
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::libc::EOPNOTSUPP;
 
+use super::address::End;
 use super::netlink::{NetlinkError, Request, RouteSocket, family_and_length};
 use super::{Side, Unavailable, sysctl};
 use crate::scenario::spec::Family;
@@ -56,32 +58,101 @@ pub(super) fn raise_loopback(side: &Side, family: Family, addresses: &[&[IpAddr]
 /// Joins two sides by a veth pair, with addresses and routes, and returns when packets pass.
 pub(super) fn join_by_veth(client: &Side, server: &Side, family: Family) -> Result<(), Unavailable> {
     let ends = [client, server];
-    for side in ends {
-        raise_loopback(side, family, &[])?;
+    raise_loopbacks(&ends, family)?;
+    let links = link([(client, "client"), (server, "server")])?;
+    inhabit(client, &links[0], client.addresses())?;
+    inhabit(server, &links[1], server.addresses())?;
+    route(client, &links[0], End::Server, family)?;
+    route(server, &links[1], End::Client, family)
+}
+
+/// Joins two sides by two veth pairs: the client's packets take the first, the server's the second. Both sides begin
+/// without reverse-path filtering, whatever the host hands down to new namespaces.
+pub(super) fn join_by_two_ways(client: &Side, server: &Side, family: Family) -> Result<(), Unavailable> {
+    let ends = [client, server];
+    raise_loopbacks(&ends, family)?;
+    let there = link([(client, "client"), (server, "server")])?;
+    let back = link([(client, "client-back"), (server, "server-back")])?;
+    for (side, links) in [
+        (client, ["all", "client", "client-back"]),
+        (server, ["all", "server", "server-back"]),
+    ] {
+        for link in links {
+            sysctl::set(side, &format!("net.ipv4.conf.{link}.rp_filter"), "0")?;
+        }
     }
-    configure(client, |socket| socket.change(&[create_veth(client, server)]))?;
-    for side in ends {
+    inhabit(client, &there[0], client.addresses())?;
+    inhabit(server, &there[1], server.addresses())?;
+    inhabit(client, &back[0], &[End::Client.back_address(family)])?;
+    inhabit(server, &back[1], &[End::Server.back_address(family)])?;
+    route(client, &there[0], End::Server, family)?;
+    route(server, &back[1], End::Client, family)
+}
+
+/// Joins two sides by a router with a veth pair to each. The server knows the router's address and none of the clients'.
+pub(super) fn join_by_router(client: &Side, router: &Side, server: &Side, family: Family) -> Result<(), Unavailable> {
+    raise_loopbacks(&[client, router, server], family)?;
+    let inside = link([(client, "client"), (router, "inside")])?;
+    let outside = link([(router, "outside"), (server, "server")])?;
+    inhabit(client, &inside[0], client.addresses())?;
+    inhabit(router, &outside[0], router.addresses())?;
+    inhabit(server, &outside[1], server.addresses())?;
+    route(client, &inside[0], End::Server, family)?;
+    route(server, &outside[1], End::Router, family)?;
+    route(router, &inside[1], End::Client, family)?;
+    route(router, &outside[0], End::Server, family)?;
+    let forwarding = match family {
+        Family::Ipv4 => "net.ipv4.ip_forward",
+        Family::Ipv6 => "net.ipv6.conf.all.forwarding",
+    };
+    sysctl::set(router, forwarding, "1")
+}
+
+/// One end of a veth pair that is up.
+struct Link {
+    name: &'static str,
+    index: u32,
+}
+
+fn raise_loopbacks(sides: &[&Side], family: Family) -> Result<(), Unavailable> {
+    sides.iter().try_for_each(|side| raise_loopback(side, family, &[]))
+}
+
+/// Makes a veth pair and brings it up.
+fn link(ends: [(&Side, &'static str); 2]) -> Result<[Link; 2], Unavailable> {
+    configure(ends[0].0, |socket| socket.change(&[create_veth(ends)]))?;
+    for (side, name) in ends {
         configure(side, |socket| {
-            let index = socket.link(side.name())?.header.index;
-            socket.change(&[link_up(side.name(), index)])
+            let index = socket.link(name)?.header.index;
+            socket.change(&[link_up(name, index)])
         })?;
     }
     // The carrier is there once both ends are up. Till then packets are dropped, and older kernels leave IPv6
     // addresses tentative in spite of NODAD and so refuse routes that prefer them.
-    for side in ends {
+    let up = |(side, name): (&Side, &'static str)| {
+        let mut index = 0;
         configure(side, |socket| {
-            let index = await_carrier(socket, side.name())?;
-            let mut requests: Vec<_> = side
-                .addresses()
-                .iter()
-                .map(|address| add_address(*address, side.name(), index))
-                .collect();
-            requests.push(add_route(side, family, index));
-            socket.change(&requests)
+            index = await_carrier(socket, name)?;
+            Ok(())
         })?;
-        await_addresses(side, side.addresses())?;
-    }
-    Ok(())
+        Ok(Link { name, index })
+    };
+    Ok([up(ends[0])?, up(ends[1])?])
+}
+
+/// Gives addresses to a side's link, and returns when they can be used.
+fn inhabit(side: &Side, link: &Link, addresses: &[IpAddr]) -> Result<(), Unavailable> {
+    let requests: Vec<_> = addresses
+        .iter()
+        .map(|address| add_address(*address, link.name, link.index))
+        .collect();
+    configure(side, |socket| socket.change(&requests))?;
+    await_addresses(side, addresses)
+}
+
+/// Sends what is for any of `to`'s addresses over a link.
+fn route(side: &Side, link: &Link, to: End, family: Family) -> Result<(), Unavailable> {
+    configure(side, |socket| socket.change(&[add_route(side, to, family, link.index)]))
 }
 
 /// Whether the host has the addresses that topology host would use; it is given none.
@@ -155,23 +226,22 @@ fn poll<T>(what: String, mut ask: impl FnMut() -> Result<Option<T>, NetlinkError
     }
 }
 
-/// Each end is named after its side.
-fn create_veth(client: &Side, server: &Side) -> Request {
-    let end = |side: &Side| {
+fn create_veth([(_, name), (peer_side, peer_name)]: [(&Side, &str); 2]) -> Request {
+    let end = |name: &str| {
         let mut link = LinkMessage::default();
         // Not up yet: it takes its flags and its MAC address together, before anything is sent.
         link.header.flags = LinkFlags::Noarp;
         link.header.change_mask = LinkFlags::Noarp;
         link.attributes = vec![
-            LinkAttribute::IfName(side.name().to_owned()),
+            LinkAttribute::IfName(name.to_owned()),
             LinkAttribute::Address(MAC.to_vec()),
         ];
         link
     };
-    let mut peer = end(server);
+    let mut peer = end(peer_name);
     peer.attributes
-        .extend(server.namespace_descriptor().map(LinkAttribute::NetNsFd));
-    let mut link = end(client);
+        .extend(peer_side.namespace_descriptor().map(LinkAttribute::NetNsFd));
+    let mut link = end(name);
     link.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
@@ -206,13 +276,13 @@ fn add_address(address: IpAddr, link: &str, index: u32) -> Request {
     }
 }
 
-/// The way to all of the other side's addresses.
-fn add_route(side: &Side, family: Family, index: u32) -> Request {
+/// The way to all of an end's addresses.
+fn add_route(side: &Side, to: End, family: Family, index: u32) -> Request {
     let (address_family, gateway) = match family {
         Family::Ipv4 => (AddressFamily::Inet, IpAddr::V4(GATEWAY_V4)),
         Family::Ipv6 => (AddressFamily::Inet6, IpAddr::V6(GATEWAY_V6)),
     };
-    let (prefix, length) = side.end().other().prefix(family);
+    let (prefix, length) = to.prefix(family);
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
         address_family,

@@ -22,6 +22,7 @@ pub(crate) fn plan() -> TrialPlan {
         lab: LabPlan {
             topology: Topology::Pair,
             family: Family::Ipv4,
+            nat_ports: None,
         },
         server: ServerPlan {
             listen: true,
@@ -61,6 +62,8 @@ pub(crate) fn plan() -> TrialPlan {
             tuples: false,
             after: Duration::ZERO,
         },
+        steps: vec![],
+        takes: Duration::ZERO,
         expect: vec![],
     }
 }

@@ -107,6 +107,9 @@ fn measured() -> Record {
             source: "sock_diag".into(),
         }),
         timeline: timeline(),
+        steps: vec![],
+        captured: BTreeMap::new(),
+        segments: vec![],
         ledger: Some(ledger()),
         verdict: Verdict {
             status: Status::Met,
@@ -217,6 +220,9 @@ pub(crate) fn unavailable() -> Record {
         counters: None,
         observation: None,
         timeline: vec![],
+        steps: vec![],
+        captured: BTreeMap::new(),
+        segments: vec![],
         ledger: None,
         verdict: Verdict {
             status: Status::Unavailable,

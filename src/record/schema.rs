@@ -58,9 +58,60 @@ pub struct Record {
     pub observation: Option<Observation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<TimelinePoint>,
+    /// A sequence's steps, those that were not done included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepResult>,
+    /// What the steps that have a name (`as`) found, by that name: `outcome`, `took_seconds`, and by kind of step `bytes`,
+    /// `text`, `port`, `connect_seconds`, `from`, `state`, `expires_seconds`, `count`, `flags`, `seq`, `ack`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub captured: BTreeMap<String, Captured>,
+    /// The first segments of a sequence as the server's side saw them, those that a filter lost there included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<SegmentSeen>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Ledger>,
     pub verdict: Verdict,
+}
+
+/// What one step of a sequence found.
+pub type Captured = BTreeMap<String, Value>;
+
+/// One step of a sequence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepResult {
+    /// Counts from 1.
+    pub number: usize,
+    /// File and line.
+    pub at: String,
+    /// What it does, in words.
+    pub does: String,
+    /// Empty where it was not done.
+    pub expected: String,
+    /// Absent where it was not done, because a step before it was not met or the user wanted to stop.
+    pub actual: Option<String>,
+    /// `met` or `unmet`; absent where it was not done.
+    pub status: Option<Status>,
+    /// Since the sequence began.
+    pub began_seconds: Option<f64>,
+    pub took_seconds: Option<f64>,
+}
+
+/// One segment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SegmentSeen {
+    /// The step during which it was seen.
+    pub step: usize,
+    pub from: String,
+    pub to: String,
+    /// Such as `SYN ACK`.
+    pub flags: String,
+    pub seq: u32,
+    /// With flag ACK only.
+    pub ack: Option<u32>,
+    /// Payload.
+    pub bytes: usize,
+    /// TSval; absent without the option.
+    pub timestamp: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -19,6 +19,9 @@ pub(super) fn asked(plan: &Value) -> Vec<String> {
             .and_then(Value::as_f64)
             .filter(|value| *value > 0.0)
     };
+    if let Some(steps) = plan.pointer("/steps").and_then(Value::as_array) {
+        return vec![format!("a sequence of {}", number::things(steps.len() as u64, "step"))];
+    }
     let closing = text("/close/closer")
         .zip(text("/close/mode"))
         .map(|(closer, mode)| format!("{closer} closes first, {mode}"));

@@ -18,6 +18,7 @@ mod measured;
 mod number;
 mod over_time;
 mod plot;
+mod sequence;
 mod style;
 mod table;
 mod terminal;

@@ -5,6 +5,7 @@
 use super::asked::{asked, lab, text_at};
 use super::measured::{latency, memory, outcomes, port_reuse, prediction, rates, time_wait};
 use super::over_time::over_time;
+use super::sequence::steps;
 use super::style::Style;
 use super::table::wrapped;
 use super::trust::{ledger, observation};
@@ -27,6 +28,8 @@ pub fn trial(record: &Record, style: Style) -> String {
     screen.section("asked", asked(&record.scenario));
     screen.section("cell", wrapped(&cell_text(record), BODY));
     screen.section("lab", lab(record));
+    screen.gap();
+    screen.section("steps", steps(record, style));
     screen.gap();
     screen.section("prediction", prediction(record));
     screen.gap();
@@ -103,7 +106,7 @@ fn verdict(record: &Record, style: Style) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::record::fixture;
-    use crate::record::schema::{Distribution, Latency, LedgerRow, SlabRow, Status};
+    use crate::record::schema::{Distribution, Latency, LedgerRow, SlabRow, Status, StepResult};
     use crate::report::table::width;
     use crate::scenario::plan::Expectation;
 
@@ -184,6 +187,33 @@ mod tests {
         let predicted = record.prediction.as_mut().unwrap();
         predicted.first_failure_at = Some(58.9);
         record.residual.as_mut().unwrap().first_failure_seconds = Some(-40.488);
+        insta::assert_snapshot!(screen(&record));
+    }
+
+    #[test]
+    fn a_sequence_shows_its_steps_and_where_it_ended() {
+        let mut record = fixture::unavailable();
+        record.environment.lab = "pair, root".into();
+        record.scenario["steps"] = serde_json::json!([{}, {}, {}]);
+        let step = |number, does: &str, actual: Option<&str>, status: Option<Status>| StepResult {
+            number,
+            at: format!("scenarios/a.toml:{}", 10 + 2 * number),
+            does: does.to_owned(),
+            expected: "TIME_WAIT".into(),
+            actual: actual.map(str::to_owned),
+            status,
+            began_seconds: status.map(|_| 0.25),
+            took_seconds: status.map(|_| 0.000_262),
+        };
+        record.steps = vec![
+            step(1, "connect a from port 40000", Some("ok"), Some(Status::Met)),
+            step(2, "await state a.client", Some("FIN_WAIT2"), Some(Status::Unmet)),
+            step(3, "drop segments acknowledging its FIN to a.server", None, None),
+        ];
+        record.ledger = fixture::exhaustion().ledger;
+        record.verdict.status = Status::Inconclusive;
+        crate::judge::judge(&mut record, &[]);
+        assert_eq!(record.verdict.status, Status::Unmet);
         insta::assert_snapshot!(screen(&record));
     }
 

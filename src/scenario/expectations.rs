@@ -1,4 +1,4 @@
-//! Checks that expectations can be read: CEL in `when` and `that`, versions in `kernel`.
+//! Checks that expectations can be read: CEL in `when`, `that`, `holds` and `figure`, versions in `kernel`.
 //!
 //! What they say of a record is judged elsewhere; a typing slip must not cost a run to be found.
 

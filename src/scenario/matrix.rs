@@ -14,8 +14,8 @@ use super::tree::{Entry, Node, Value};
 const MOST_TRIALS: usize = 1000;
 
 /// What makes a scenario the one it is, and cannot vary within it.
-const FIXED: [&str; 8] = [
-    "id", "claim", "holds", "figure", "sources", "repeats", "matrix", "expect",
+const FIXED: [&str; 10] = [
+    "id", "claim", "holds", "figure", "sources", "repeats", "matrix", "step", "takes", "expect",
 ];
 
 #[derive(Clone, Debug)]
@@ -198,7 +198,7 @@ mod tests {
     fn read(text: &str) -> (Vec<Axis>, Vec<String>) {
         let root = Node::parse(text).unwrap();
         let mut problems = Vec::new();
-        let axes = axes(&Shape::of_scenario(), &root, &mut problems);
+        let axes = axes(&Shape::of_file(&root), &root, &mut problems);
         (axes, problems.iter().map(Problem::to_string).collect())
     }
 

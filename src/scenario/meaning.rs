@@ -29,7 +29,9 @@ pub(super) fn check(root: &Node) -> Vec<Problem> {
     rules.source();
     rules.addresses();
     rules.protocol();
+    rules.topology();
     super::sysctl_rules::check(&mut rules);
+    super::sequence_rules::check(&mut rules);
     rules.problems
 }
 
@@ -40,7 +42,7 @@ pub(super) struct Rules<'a> {
 }
 
 impl<'a> Rules<'a> {
-    fn node(&self, key: &str) -> Option<&'a Node> {
+    pub(super) fn node(&self, key: &str) -> Option<&'a Node> {
         key.split('.').try_fold(self.root, |node, name| node.child(name))
     }
 
@@ -147,7 +149,8 @@ impl<'a> Rules<'a> {
             self.report("client.port_range", fault);
         }
         let several = self.read::<u32>("client.addresses").is_some_and(|count| count > 1);
-        if several && source == Some(Source::Ephemeral) {
+        // A sequence's steps name the address.
+        if several && source == Some(Source::Ephemeral) && !self.has("step") {
             self.report(
                 "client.addresses",
                 "with source `ephemeral` the kernel would use one address only; \
@@ -178,6 +181,34 @@ impl<'a> Rules<'a> {
                                choose topology `loopback` or `pair`, or family `ipv4`";
                 self.report(key, message);
             }
+        }
+    }
+
+    fn topology(&mut self) {
+        let topology = self.read_or("lab.topology", Topology::Pair);
+        let ports = self.node("lab.nat_ports");
+        match (topology, ports) {
+            (Some(Topology::Nat), None) => self.report(
+                "lab.nat_ports",
+                "missing; topology `nat` needs the ports that its clients share, such as \"40000 40015\"",
+            ),
+            (Some(Topology::Loopback | Topology::Pair | Topology::Routed | Topology::Host), Some(_)) => self.report(
+                "lab.nat_ports",
+                "only topology `nat` shares ports; remove it or choose topology `nat`",
+            ),
+            _ => {}
+        }
+        if let Some(Err(fault)) = ports.and_then(Node::text).map(port_range::parse) {
+            self.report("lab.nat_ports", fault);
+        }
+        let routes = self
+            .node("sysctl.router")
+            .is_some_and(|router| !router.entries().is_empty());
+        if routes && topology.is_some_and(|topology| topology != Topology::Nat) {
+            self.report(
+                "sysctl.router",
+                "only topology `nat` has a router; remove it or choose topology `nat`",
+            );
         }
     }
 

@@ -18,8 +18,10 @@ mod problem;
 mod property_tests;
 mod read;
 mod resolve;
+mod sequence_rules;
 mod shape;
 pub mod spec;
+pub mod step;
 mod structure;
 mod sysctl_rules;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::spec::{Arrival, Family, Order, Protocol, Source, Topology};
+use super::step::Action;
 use crate::tcp::{CloseMode, Closer};
 
 /// A scenario's trials, in the order in which they run.
@@ -53,17 +54,36 @@ pub struct TrialPlan {
     pub lab: LabPlan,
     pub server: ServerPlan,
     pub client: ClientPlan,
+    /// Of a load; of a sequence it says nothing.
+    #[serde(default = "ClosePlan::of_no_load")]
     pub close: ClosePlan,
+    /// Of a sequence: no attempt.
+    #[serde(default = "LoadPlan::nothing")]
     pub load: LoadPlan,
+    /// A sequence's steps; a load has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepPlan>,
+    /// About how long a sequence takes.
+    #[serde(with = "seconds", default, skip_serializing_if = "Duration::is_zero")]
+    pub takes: Duration,
     pub sysctl: SysctlPlan,
     pub observe: ObservePlan,
     pub expect: Vec<Expectation>,
 }
 
 impl TrialPlan {
-    /// About how long the trial takes: the load by its rate, and what is observed after it.
+    /// Whether the trial is a sequence of steps and no load.
+    #[must_use]
+    pub fn is_sequence(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// About how long the trial takes: the load by its rate, and what is observed after it; a sequence by what it says.
     #[must_use]
     pub fn expected_duration(&self) -> Duration {
+        if self.is_sequence() {
+            return self.takes;
+        }
         self.load.expected_duration().saturating_add(self.observe.after)
     }
 }
@@ -72,6 +92,21 @@ impl TrialPlan {
 pub struct LabPlan {
     pub topology: Topology,
     pub family: Family,
+    /// Low and high, both inclusive; with topology `nat` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nat_ports: Option<(u16, u16)>,
+}
+
+/// One step of a sequence, with where it was written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StepPlan {
+    /// File and line, such as `scenarios/rfc1337.toml:31`.
+    pub at: String,
+    /// The name of what it finds.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
+    #[serde(flatten)]
+    pub action: Action,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,7 +161,36 @@ pub struct LoadPlan {
     pub seed: u64,
 }
 
+impl ClosePlan {
+    /// What stands where nothing is offered.
+    pub(super) fn of_no_load() -> Self {
+        Self {
+            closer: Closer::Client,
+            mode: CloseMode::Graceful,
+            linger_seconds: None,
+        }
+    }
+}
+
 impl LoadPlan {
+    /// A sequence's load.
+    pub(super) fn nothing() -> Self {
+        Self {
+            arrival: Arrival::Max,
+            rate: None,
+            in_flight: 0,
+            connections: Some(0),
+            duration: None,
+            requests_per_connection: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            hold: Duration::ZERO,
+            connect_timeout: Duration::ZERO,
+            io_timeout: Duration::ZERO,
+            seed: 0,
+        }
+    }
+
     /// About how long the load takes.
     fn expected_duration(&self) -> Duration {
         // Arrival `max`: a search for a port in a range that is mostly taken costs milliseconds, in an empty one
@@ -162,6 +226,8 @@ impl LoadPlan {
 pub struct SysctlPlan {
     pub client: BTreeMap<String, String>,
     pub server: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub router: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -170,7 +170,7 @@ fn plan(found: &Found, settings: &[Setting]) -> Result<Plan, Problems> {
             root.set(key.segments(), setting.node.clone());
         }
     }
-    let shape = Shape::of_scenario();
+    let shape = Shape::of_file(&root);
     let mut problems = Vec::new();
     let mut axes = matrix::axes(&shape, &root, &mut problems);
     for setting in settings {

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::matrix::Cell;
 use super::plan::{
-    ClientPlan, ClosePlan, Expectation, LabPlan, LoadPlan, ObservePlan, ServerPlan, SysctlPlan, TrialPlan,
+    ClientPlan, ClosePlan, Expectation, LabPlan, LoadPlan, ObservePlan, ServerPlan, StepPlan, SysctlPlan, TrialPlan,
 };
 use super::port_range;
 use super::problem::Origin;
 use super::spec::{Expect, Family, Load, Order, Protocol, Scenario, Source, Span, SysctlValue, Sysctls, Topology};
+use super::step::{Action, Step};
 use super::tree::Node;
 
 /// What names a scenario's place: the file as problems and expectations name it, and where it was read.
@@ -25,7 +26,10 @@ pub(super) struct Place<'a> {
 /// One cell's trial, as repeat 1. `root` is the document that `scenario` was read from.
 pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'_>) -> TrialPlan {
     let protocol = scenario.server.protocol.unwrap_or(Protocol::None);
+    let steps = steps(scenario.step, root, place.file);
     TrialPlan {
+        takes: scenario.takes.map_or_else(|| waits(&steps), |Span(takes)| takes),
+        steps,
         expect: expectations(scenario.expect, root, place.file),
         id: scenario.id,
         claim: scenario.claim,
@@ -41,6 +45,7 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
         lab: LabPlan {
             topology: scenario.lab.topology.unwrap_or(Topology::Pair),
             family: scenario.lab.family.unwrap_or(Family::Ipv4),
+            nat_ports: scenario.lab.nat_ports.and_then(|text| port_range::parse(&text).ok()),
         },
         server: ServerPlan {
             listen: scenario.server.listen.unwrap_or(true),
@@ -59,12 +64,14 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
                 .and_then(|text| port_range::parse(&text).ok()),
             order: scenario.client.order.unwrap_or(Order::RoundRobin),
         },
-        close: ClosePlan {
-            closer: scenario.close.closer,
-            mode: scenario.close.mode,
-            linger_seconds: scenario.close.linger_seconds,
-        },
-        load: load(scenario.load, protocol),
+        close: scenario.close.map_or_else(ClosePlan::of_no_load, |close| ClosePlan {
+            closer: close.closer,
+            mode: close.mode,
+            linger_seconds: close.linger_seconds,
+        }),
+        load: scenario
+            .load
+            .map_or_else(LoadPlan::nothing, |given| load(given, protocol)),
         sysctl: sysctls(scenario.sysctl),
         observe: ObservePlan {
             tuples: scenario.observe.tuples.unwrap_or(false),
@@ -106,7 +113,41 @@ fn sysctls(sysctls: Sysctls) -> SysctlPlan {
     SysctlPlan {
         client: side(sysctls.client),
         server: side(sysctls.server),
+        router: sysctls
+            .router
+            .into_iter()
+            .map(|(name, value)| (name, value.to_string()))
+            .collect(),
     }
+}
+
+fn steps(steps: Vec<Step>, root: &Node, file: &str) -> Vec<StepPlan> {
+    let nodes = root.child("step").map(Node::items).unwrap_or_default();
+    let step = |(index, step): (usize, Step)| {
+        let line = match nodes.get(index).map(|node| &node.origin) {
+            Some(Origin::File { line, .. }) => format!(":{line}"),
+            _ => String::new(),
+        };
+        Some(StepPlan {
+            at: format!("{file}{line}"),
+            named: step.named.clone(),
+            action: step.action()?,
+        })
+    };
+    steps.into_iter().enumerate().filter_map(step).collect()
+}
+
+/// How long the steps take by their own word, and a second for everything else; a load has none.
+fn waits(steps: &[StepPlan]) -> Duration {
+    if steps.is_empty() {
+        return Duration::ZERO;
+    }
+    let wait = |step: &StepPlan| match &step.action {
+        Action::Wait(wait) => wait.time.0,
+        Action::Close(close) => Duration::from_secs(close.linger_seconds.unwrap_or(0).into()),
+        _ => Duration::ZERO,
+    };
+    Duration::from_secs(1) + steps.iter().map(wait).sum::<Duration>()
 }
 
 fn expectations(expectations: Vec<Expect>, root: &Node, file: &str) -> Vec<Expectation> {

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::problem::listed;
 use super::spec::Scenario;
+use super::tree::Node;
 
 /// The JSON Schema of a scenario file.
 #[must_use]
@@ -55,9 +56,27 @@ pub(super) struct Text {
 }
 
 impl Shape {
-    pub(super) fn of_scenario() -> Self {
+    /// The format as a file means it: with steps it is a sequence's, else a load's, and each needs keys of its own.
+    pub(super) fn of_file(root: &Node) -> Self {
         let schema = schema();
-        Self::of(&schema, &schema)
+        let mut shape = Self::of(&schema, &schema);
+        let sequence = root.child("step").is_some();
+        let alternatives = schema["oneOf"].as_array().into_iter().flatten();
+        for alternative in alternatives {
+            let keys = alternative["required"].as_array().cloned().unwrap_or_default();
+            if keys.contains(&Json::from("step")) == sequence {
+                shape.require(&keys);
+            }
+        }
+        shape
+    }
+
+    fn require(&mut self, names: &[Json]) {
+        if let Self::Table { keys } = self {
+            for key in keys {
+                key.required |= names.contains(&Json::from(key.name.as_str()));
+            }
+        }
     }
 
     fn of(schema: &Json, root: &Json) -> Self {
@@ -227,8 +246,12 @@ mod tests {
     use super::super::key::Key;
     use super::*;
 
+    fn load() -> Shape {
+        Shape::of_file(&Node::parse("").unwrap())
+    }
+
     fn at(key: &str) -> Option<Shape> {
-        Shape::of_scenario().at(Key::parse(key).unwrap().segments()).cloned()
+        load().at(Key::parse(key).unwrap().segments()).cloned()
     }
 
     #[test]
@@ -245,7 +268,7 @@ mod tests {
             }
         }
         let mut found = Vec::new();
-        opaque(&Shape::of_scenario(), "", &mut found);
+        opaque(&load(), "", &mut found);
         assert_eq!(found, [".matrix[][]"], "only a matrix's values are free");
     }
 
@@ -255,7 +278,7 @@ mod tests {
         assert_eq!(at("close.closer").unwrap().to_string(), "one of `client`, `server`");
         assert_eq!(
             at("lab.topology").unwrap().to_string(),
-            "one of `loopback`, `pair`, `host`"
+            "one of `loopback`, `pair`, `nat`, `routed`, `host`"
         );
         assert_eq!(at("load.connections").unwrap().to_string(), "an integer of at least 1");
         assert_eq!(at("net.ipv4.tcp_tw_reuse").unwrap().to_string(), "an integer or a text");

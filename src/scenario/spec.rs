@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::step::Step;
 use crate::tcp::{CloseMode, Closer};
 
 /// What a scenario's name looks like.
@@ -24,6 +25,7 @@ const LONGEST_SPAN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A linger scenario: one question about TIME_WAIT or ephemeral ports, put to the running kernel.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["close", "load"]}, {"required": ["step"]}]))]
 pub struct Scenario {
     /// The scenario's name: lower-case words joined by hyphens.
     #[schemars(regex(pattern = ID_PATTERN))]
@@ -47,8 +49,15 @@ pub struct Scenario {
     pub server: Server,
     #[serde(default)]
     pub client: Client,
-    pub close: Close,
-    pub load: Load,
+    /// Of a load: how its connections end.
+    pub close: Option<Close>,
+    /// A load, or else the steps of a sequence.
+    pub load: Option<Load>,
+    /// A sequence: what is done in order, over named connections.
+    #[serde(default)]
+    pub step: Vec<Step>,
+    /// About how long a sequence takes, where its steps' own times do not tell (default: the sum of its waits).
+    pub takes: Option<Span>,
     /// Sysctls to set in the lab, by side; each is read back.
     #[serde(default)]
     pub sysctl: Sysctls,
@@ -71,6 +80,8 @@ pub struct Lab {
     pub topology: Option<Topology>,
     /// Default `ipv4`.
     pub family: Option<Family>,
+    /// With topology `nat`: the ports `LOW HIGH` (both inclusive) of the one address that all clients share.
+    pub nat_ports: Option<String>,
 }
 
 /// How the namespaces are joined.
@@ -81,6 +92,10 @@ pub enum Topology {
     Loopback,
     /// Client and server in a network namespace each, joined by a veth pair.
     Pair,
+    /// A pair with a router between, which gives all clients one address and the ports of lab.nat_ports.
+    Nat,
+    /// A pair joined by two links: the client sends over the one and the server answers over the other.
+    Routed,
     /// No namespace: the host's own loopback interface; sysctls are read and never set.
     Host,
 }
@@ -233,6 +248,9 @@ pub struct Sysctls {
     pub client: BTreeMap<String, SysctlValue>,
     #[serde(default)]
     pub server: BTreeMap<String, SysctlValue>,
+    /// On the router of topology `nat`.
+    #[serde(default)]
+    pub router: BTreeMap<String, SysctlValue>,
 }
 
 /// A sysctl's value: a number, or text such as "32768 60999".

@@ -5,6 +5,7 @@
 use super::problem::{Origin, Problem, did_you_mean, listed, nearest, quoted, shown};
 use super::shape::{Shape, Text};
 use super::spec::{ID_PATTERN, SPAN_PATTERN, Span};
+use super::step::{END_PATTERN, End, NAME_PATTERN, OUTCOME_PATTERN, Outcome};
 use super::tree::{Entry, Node, Value};
 
 /// Everything that does not fit the schema.
@@ -145,6 +146,7 @@ impl Walk {
 /// Why a text does not match: each pattern of the schema stands for a parser of ours, which says more than a regular
 /// expression could.
 fn pattern_fault(pattern: &str, text: &str) -> Option<String> {
+    let told = |fault: String| format!("{} is {fault}", quoted(text));
     match pattern {
         SPAN_PATTERN => text.parse::<Span>().err(),
         ID_PATTERN => {
@@ -152,6 +154,15 @@ fn pattern_fault(pattern: &str, text: &str) -> Option<String> {
                 |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
             let message = || format!("{} is no id; expected lower-case words joined by hyphens", quoted(text));
             (!text.split('-').all(word)).then(message)
+        }
+        END_PATTERN => text.parse::<End>().err().map(told),
+        OUTCOME_PATTERN => text.parse::<Outcome>().err().map(told),
+        NAME_PATTERN => {
+            let first = text.starts_with(|c: char| c.is_ascii_lowercase());
+            let rest = text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            (!(first && rest)).then(|| told("no name; expected lower-case letters, digits and underscores".to_owned()))
         }
         _ => None,
     }
@@ -196,7 +207,7 @@ mod tests {
 
     fn problems(text: &str) -> Vec<String> {
         let root = Node::parse(text).unwrap();
-        check(&Shape::of_scenario(), &root)
+        check(&Shape::of_file(&root), &root)
             .iter()
             .map(Problem::to_string)
             .collect()

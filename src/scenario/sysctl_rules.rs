@@ -89,7 +89,7 @@ fn normal(value: &str) -> Vec<&str> {
     value.split_whitespace().collect()
 }
 
-fn name_fault(name: &str) -> Option<String> {
+pub(super) fn name_fault(name: &str) -> Option<String> {
     let letter = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
     if !name.chars().all(letter) {
         return Some(format!(

@@ -4,10 +4,12 @@
 
 pub mod close;
 pub mod errno;
+pub mod filter;
 pub mod four_tuple;
 pub mod options;
 pub mod state;
 
 pub use close::{CloseMode, Closer};
+pub use filter::Loss;
 pub use four_tuple::FourTuple;
 pub use state::State;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::Results;
+use super::{Followed, Results};
 use crate::lab::Unavailable;
 use crate::lab::machine::Machine;
 use crate::load::Measured;
@@ -16,6 +16,7 @@ use crate::record::schema::{
 };
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Arrival, Topology};
+use crate::sequence::Conducted;
 
 /// A record with everything that is known before the trial.
 fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record {
@@ -25,7 +26,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         started_at: humantime::format_rfc3339_millis(started_at).to_string(),
-        scenario: serde_json::to_value(plan).expect("a plan is plain data"),
+        scenario: told(plan),
         cell: plan.cell.clone(),
         repeat: plan.repeat,
         interrupted: false,
@@ -51,6 +52,9 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
         slab: None,
         observation: None,
         timeline: vec![],
+        steps: vec![],
+        captured: BTreeMap::new(),
+        segments: vec![],
         ledger: None,
         verdict: Verdict {
             status: Status::Inconclusive,
@@ -67,6 +71,35 @@ pub(super) fn unavailable(plan: &TrialPlan, machine: &Machine, at: SystemTime, w
     record.verdict.status = Status::Unavailable;
     record.verdict.reasons = vec![why.to_string()];
     record
+}
+
+/// The record of a sequence. Its verdict is left to the judge.
+pub(super) fn sequence(plan: &TrialPlan, machine: &Machine, at: SystemTime, followed: Followed) -> Record {
+    let mut record = blank(plan, machine, at);
+    let Conducted {
+        steps,
+        captured,
+        segments,
+        counters,
+        ledger,
+    } = followed.conducted;
+    record.environment.lab = followed.lab;
+    record.environment.sysctl = followed.sysctl;
+    record.interrupted = followed.interrupted;
+    (record.steps, record.captured, record.segments) = (steps, captured, segments);
+    (record.counters, record.ledger) = (Some(counters), Some(ledger));
+    record
+}
+
+/// The plan as a record tells it: without the load that a sequence does not have.
+fn told(plan: &TrialPlan) -> serde_json::Value {
+    let mut told = serde_json::to_value(plan).expect("a plan is plain data");
+    if let (true, Some(keys)) = (plan.is_sequence(), told.as_object_mut()) {
+        for key in ["load", "close"] {
+            keys.remove(key);
+        }
+    }
+    told
 }
 
 /// The record of a trial that ran. Its verdict is left to the judge.

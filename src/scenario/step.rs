@@ -1,0 +1,660 @@
+//! The steps of a sequence: what a scenario says of an order of events, `[[step]]` by `[[step]]`.
+//!
+//! Doc comments here become the schema's descriptions. A step's table says all that will be done once serde has filled
+//! its defaults in, so that what is parsed and what runs are one type here; only the choice of the kind differs, a
+//! table of optional keys in the file ([`Step`]) and an enum in the plan ([`Action`]).
+//!
+//! Connections and listeners have names. An end of a connection is `NAME.client` or `NAME.server`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::spec::{ID_PATTERN, Span, SysctlValue};
+use crate::tcp::{CloseMode, State, errno};
+
+/// What the name of an end looks like.
+pub(super) const END_PATTERN: &str = r"^[a-z0-9]+(-[a-z0-9]+)*\.(client|server)$";
+/// What an outcome looks like.
+pub(super) const OUTCOME_PATTERN: &str = "^(ok|eof|any|E[A-Z0-9]+)$";
+
+/// How long an await lasts at most where the step does not say.
+pub const WITHIN: Duration = Duration::from_secs(10);
+
+/// Defines the kinds of steps once, as keys of a table and as variants of an enum.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $key:ident => $kind:ident($arguments:ty),)+) => {
+        /// One step; exactly one kind a step.
+        #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct Step {
+            /// Keeps what the step found as `captured.NAME` of the record: its outcome, how long it took, and more by kind.
+            #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+            #[schemars(regex(pattern = NAME_PATTERN))]
+            pub named: Option<String>,
+            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $key: Option<$arguments>,)+
+        }
+
+        /// What a step does.
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Action {
+            $($(#[$doc])* $kind($arguments),)+
+        }
+
+        impl Step {
+            /// The step's one kind; None where there is none.
+            #[must_use]
+            pub fn action(self) -> Option<Action> {
+                $(if let Some(arguments) = self.$key { return Some(Action::$kind(arguments)); })+
+                None
+            }
+        }
+
+        impl Action {
+            /// Every kind's key.
+            pub const KINDS: &'static [&'static str] = &[$(stringify!($key)),+];
+
+            /// The key that names the kind in a file.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$kind(_) => stringify!($key),)+ }
+            }
+        }
+    };
+}
+
+/// Names of facts are CEL's, so that `captured.NAME` can be written.
+pub(super) const NAME_PATTERN: &str = "^[a-z][a-z0-9_]*$";
+
+kinds! {
+    /// The server side listens.
+    listen => Listen(Listen),
+    /// A listener is closed, and with it what it has not accepted.
+    stop_listening => StopListening(StopListening),
+    /// The client side connects and waits for the outcome.
+    connect => Connect(Connect),
+    /// The client side begins to connect and leaves it hanging.
+    start_connect => StartConnect(Connect),
+    /// The outcome of a connect that was left hanging.
+    await_connect => AwaitConnect(AwaitConnect),
+    /// The server side accepts the next connection of a listener.
+    accept => Accept(Accept),
+    /// An end sends.
+    send => Send(SendBytes),
+    /// An end receives up to the bytes that are asked for, the end of the stream or an error.
+    recv => Recv(Recv),
+    /// An end sends while the other receives, as one that keeps up.
+    transfer => Transfer(Transfer),
+    /// An end sends FIN and stays open: shutdown(SHUT_WR).
+    shutdown => Shutdown(Shutdown),
+    /// An end closes; how long close() took is kept.
+    close => Close(CloseEnd),
+    /// Segments that come to an end are lost from now on: a classic BPF filter on its socket, which stays with an orphan.
+    drop => Drop(Lose),
+    /// Segments are lost no longer. An end that is closed has no socket to take the filter off.
+    undrop => Undrop(Undrop),
+    /// The state of an end now, by sock_diag.
+    expect_state => ExpectState(StateOf),
+    /// Waits until an end is in a state, by sock_diag.
+    await_state => AwaitState(StateOf),
+    /// What a counter of the kernel has grown by, now.
+    expect_counter => ExpectCounter(Counter),
+    /// Waits until a counter of the kernel has grown.
+    await_counter => AwaitCounter(Counter),
+    /// Names a moment from which counters are counted.
+    mark => Mark(Mark),
+    /// A crafted segment is sent to an end as if its peer had sent it, from a raw socket on the peer's side.
+    inject => Inject(Inject),
+    /// A captured segment is sent again.
+    replay => Replay(Replay),
+    /// Waits for a segment that an end has sent since the last inject or replay.
+    await_segment => AwaitSegment(AwaitSegment),
+    /// Sets a sysctl in mid-run.
+    sysctl => Sysctl(SetSysctl),
+    /// Lets time pass, where time is what is asked about.
+    wait => Wait(Wait),
+}
+
+/// Which side of the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SideName {
+    Client,
+    Server,
+}
+
+impl SideName {
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+impl fmt::Display for SideName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        })
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// The listener's name (default `main`).
+    #[serde(default = "main_listener")]
+    #[schemars(regex(pattern = ID_PATTERN))]
+    pub listener: String,
+    /// Default 7000.
+    #[serde(default = "server_port")]
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// Which of server.addresses, from 1 (default 1).
+    #[serde(default = "first")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub address: u32,
+    /// listen()'s backlog (default 4096).
+    #[serde(default = "backlog")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub backlog: u32,
+    /// SO_REUSEADDR, set before bind() (default false, as the kernel's).
+    #[serde(default)]
+    pub reuse_address: bool,
+    /// Default `ok`.
+    #[serde(default)]
+    pub expect: Outcome,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopListening {
+    /// Default `main`.
+    #[serde(default = "main_listener")]
+    #[schemars(regex(pattern = ID_PATTERN))]
+    pub listener: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Connect {
+    /// The new connection's name; its end is `NAME.client`.
+    #[schemars(regex(pattern = ID_PATTERN))]
+    pub connection: String,
+    /// The server's port (default 7000).
+    #[serde(default = "server_port")]
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// Which of server.addresses, from 1 (default 1).
+    #[serde(default = "first")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub address: u32,
+    /// The source port, bound before connect(); 0, the default, leaves it to connect().
+    #[serde(default)]
+    pub from_port: u16,
+    /// Which of client.addresses to bind, from 1; 0, the default, binds none.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 4096))]
+    pub from_address: u32,
+    /// SO_REUSEADDR, set before bind() (default false, as the kernel's).
+    #[serde(default)]
+    pub reuse_address: bool,
+    /// Default `ok`.
+    #[serde(default)]
+    pub expect: Outcome,
+    /// How long to wait for the outcome (default 10s).
+    #[serde(default = "within")]
+    pub within: Span,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwaitConnect {
+    #[schemars(regex(pattern = ID_PATTERN))]
+    pub connection: String,
+    /// Default `ok`.
+    #[serde(default)]
+    pub expect: Outcome,
+    /// How long to wait for the outcome (default 10s).
+    #[serde(default = "within")]
+    pub within: Span,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Accept {
+    /// The connection whose other end is accepted: `NAME.server`.
+    #[schemars(regex(pattern = ID_PATTERN))]
+    pub connection: String,
+    /// Default `main`.
+    #[serde(default = "main_listener")]
+    #[schemars(regex(pattern = ID_PATTERN))]
+    pub listener: String,
+    /// Default 10s.
+    #[serde(default = "within")]
+    pub within: Span,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendBytes {
+    pub end: End,
+    /// What is sent.
+    pub text: Option<String>,
+    /// How many bytes are sent instead of a text; 0 sends until the send buffer is full.
+    #[schemars(range(min = 0, max = 1_073_741_824))]
+    pub bytes: Option<u64>,
+    /// Default `ok`.
+    #[serde(default)]
+    pub expect: Outcome,
+    /// How long to wait for room in the send buffer (default 10s).
+    #[serde(default = "within")]
+    pub within: Span,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recv {
+    pub end: End,
+    /// What is to come.
+    pub text: Option<String>,
+    /// How many bytes are to come, whatever they are.
+    #[schemars(range(min = 1, max = 1_073_741_824))]
+    pub bytes: Option<u64>,
+    /// `ok`, the default: the bytes came; `eof`: the stream's end; an errno; `any`.
+    #[serde(default)]
+    pub expect: Outcome,
+    /// Default 10s.
+    #[serde(default = "within")]
+    pub within: Span,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    pub from: End,
+    #[schemars(range(min = 1, max = 1_073_741_824))]
+    pub bytes: u64,
+    /// Whether the other end sends as much back, 24 KiB behind (default false).
+    #[serde(default)]
+    pub answered: bool,
+    /// Default 10s.
+    #[serde(default = "within")]
+    pub within: Span,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    pub end: End,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CloseEnd {
+    pub end: End,
+    /// `graceful`, `abortive` or `lingering`.
+    pub mode: CloseMode,
+    /// SO_LINGER's time for mode `lingering`.
+    #[schemars(range(min = 1, max = 3600))]
+    pub linger_seconds: Option<u32>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lose {
+    /// The end that they do not reach.
+    pub end: Option<End>,
+    /// Or the listener, and the handshakes under way with it.
+    #[schemars(regex(pattern = ID_PATTERN))]
+    pub listener: Option<String>,
+    /// Lose segments that have all of these flags (default: any).
+    #[serde(default)]
+    pub with: Vec<Flag>,
+    /// … and none of these.
+    #[serde(default)]
+    pub without: Vec<Flag>,
+    /// … and acknowledge everything that the end has sent and will send up to its FIN.
+    #[serde(default)]
+    pub acknowledging_fin: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Undrop {
+    pub end: Option<End>,
+    #[schemars(regex(pattern = ID_PATTERN))]
+    pub listener: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateOf {
+    pub end: End,
+    pub state: EndState,
+    /// The least that its timer has left.
+    pub expires_at_least: Option<Span>,
+    /// The most that its timer has left.
+    pub expires_at_most: Option<Span>,
+    /// How long to wait for it; with await_state only (default 10s).
+    pub within: Option<Span>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Counter {
+    pub side: SideName,
+    /// A name of /proc/net/snmp or netstat, such as `TWRecycled`.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// What it has grown by, exactly.
+    pub is: Option<i64>,
+    pub at_least: Option<i64>,
+    pub at_most: Option<i64>,
+    /// Counted from this mark (default: from the first step).
+    pub since: Option<String>,
+    /// How long to wait for it; with await_counter only (default 10s).
+    pub within: Option<Span>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    /// The moment's name.
+    #[schemars(length(min = 1))]
+    pub moment: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Inject {
+    /// The end that receives it.
+    pub to: End,
+    pub flags: Vec<Flag>,
+    /// The sequence number, counted from the one that the receiver has acknowledged last (default 0).
+    #[serde(default)]
+    #[schemars(range(min = -2_147_483_647, max = 2_147_483_647))]
+    pub seq: i64,
+    /// The acknowledgement number, counted from the one that the receiver sends next (default 0); with flag `ack`.
+    #[serde(default)]
+    #[schemars(range(min = -2_147_483_647, max = 2_147_483_647))]
+    pub ack: i64,
+    /// The timestamp value, counted from the last that the receiver's peer has sent; without it there is no option.
+    #[schemars(range(min = -2_147_483_647, max = 2_147_483_647))]
+    pub timestamp: Option<i64>,
+    /// What it carries (default nothing).
+    #[serde(default)]
+    pub text: String,
+    /// Another source port than the peer's.
+    #[schemars(range(min = 1))]
+    pub from_port: Option<u16>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// The end that sent it.
+    pub of: End,
+    /// The first segment with all of these flags (default: any) …
+    #[serde(default)]
+    pub with: Vec<Flag>,
+    /// … and none of these.
+    #[serde(default)]
+    pub without: Vec<Flag>,
+    /// Instead of the first: the one that holds the sequence number which this end of a later incarnation expects next,
+    /// cut to begin there and to fit one packet.
+    pub into: Option<End>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AwaitSegment {
+    pub from: End,
+    /// All of these flags (default: any) …
+    #[serde(default)]
+    pub with: Vec<Flag>,
+    /// … and none of these.
+    #[serde(default)]
+    pub without: Vec<Flag>,
+    /// Default 10s.
+    #[serde(default = "within")]
+    pub within: Span,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetSysctl {
+    pub side: SideName,
+    #[schemars(length(min = 1))]
+    pub name: String,
+    pub value: SysctlValue,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Wait {
+    pub time: Span,
+}
+
+fn main_listener() -> String {
+    "main".to_owned()
+}
+
+fn server_port() -> u16 {
+    7000
+}
+
+fn first() -> u32 {
+    1
+}
+
+fn backlog() -> u32 {
+    4096
+}
+
+fn within() -> Span {
+    Span(WITHIN)
+}
+
+/// A flag of the TCP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flag {
+    Fin,
+    Syn,
+    Rst,
+    Psh,
+    Ack,
+}
+
+impl Flag {
+    /// The flag's bit in the header's 14th byte (RFC 9293, 3.1).
+    #[must_use]
+    pub fn bit(self) -> u8 {
+        match self {
+            Self::Fin => 0x01,
+            Self::Syn => 0x02,
+            Self::Rst => 0x04,
+            Self::Psh => 0x08,
+            Self::Ack => 0x10,
+        }
+    }
+
+    #[must_use]
+    pub fn bits(flags: &[Self]) -> u8 {
+        flags.iter().fold(0, |bits, flag| bits | flag.bit())
+    }
+}
+
+/// The state of an end: the kernel's name, or ABSENT where the kernel has no such socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EndState {
+    Established,
+    SynSent,
+    SynRecv,
+    #[serde(rename = "FIN_WAIT1")]
+    FinWait1,
+    #[serde(rename = "FIN_WAIT2")]
+    FinWait2,
+    TimeWait,
+    CloseWait,
+    LastAck,
+    Closing,
+    Absent,
+}
+
+impl EndState {
+    /// None for ABSENT.
+    #[must_use]
+    pub fn of_kernel(self) -> Option<State> {
+        Some(match self {
+            Self::Established => State::Established,
+            Self::SynSent => State::SynSent,
+            Self::SynRecv => State::SynRecv,
+            Self::FinWait1 => State::FinWait1,
+            Self::FinWait2 => State::FinWait2,
+            Self::TimeWait => State::TimeWait,
+            Self::CloseWait => State::CloseWait,
+            Self::LastAck => State::LastAck,
+            Self::Closing => State::Closing,
+            Self::Absent => return None,
+        })
+    }
+}
+
+/// One end of a connection, such as `first.client`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct End {
+    pub connection: String,
+    pub server: bool,
+}
+
+impl End {
+    #[must_use]
+    pub fn side(&self) -> SideName {
+        if self.server {
+            SideName::Server
+        } else {
+            SideName::Client
+        }
+    }
+
+    /// The connection's other end.
+    #[must_use]
+    pub fn peer(&self) -> Self {
+        Self {
+            server: !self.server,
+            connection: self.connection.clone(),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.connection, self.side())
+    }
+}
+
+impl FromStr for End {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        match text.rsplit_once('.') {
+            Some((connection, side @ ("client" | "server")))
+                if !connection.is_empty() && connection.chars().all(word) =>
+            {
+                Ok(Self {
+                    connection: connection.to_owned(),
+                    server: side == "server",
+                })
+            }
+            _ => Err("not an end of a connection; expected NAME.client or NAME.server".to_owned()),
+        }
+    }
+}
+
+/// What a call is to give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outcome {
+    #[default]
+    Ok,
+    /// The end of the stream.
+    Eof,
+    /// Whatever it is: the record tells, and the expectations judge.
+    Any,
+    Errno(i32),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Eof => f.write_str("eof"),
+            Self::Any => f.write_str("any"),
+            Self::Errno(raw) => f.write_str(&errno::name(*raw)),
+        }
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Linux has no errno above this one (EHWPOISON).
+        const LAST: i32 = 133;
+        match text {
+            "ok" => Ok(Self::Ok),
+            "eof" => Ok(Self::Eof),
+            "any" => Ok(Self::Any),
+            _ => (1..=LAST)
+                .find(|raw| errno::name(*raw) == text)
+                .map(Self::Errno)
+                .ok_or_else(|| "no outcome; expected `ok`, `eof`, `any` or an errno such as `ECONNREFUSED`".to_owned()),
+        }
+    }
+}
+
+/// Serde and schema of a type that is a text in a file.
+macro_rules! as_text {
+    ($type:ident, $pattern:expr, $description:literal) => {
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?
+                    .parse()
+                    .map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "description": $description, "pattern": $pattern })
+            }
+        }
+    };
+}
+
+as_text!(End, END_PATTERN, "An end of a connection: NAME.client or NAME.server.");
+as_text!(
+    Outcome,
+    OUTCOME_PATTERN,
+    "An outcome: `ok`, `eof`, `any` or an errno such as `ECONNREFUSED`."
+);
