@@ -7,6 +7,7 @@ mod progress;
 mod report;
 mod run;
 mod show;
+mod verify;
 
 use std::io::{self, Write};
 
@@ -49,6 +50,7 @@ impl From<Exit> for std::process::ExitCode {
 pub(crate) fn dispatch(command: Command) -> Result<Exit> {
     match command {
         Command::Run(options) => run::run(&options),
+        Command::Verify(options) => verify::verify(&options),
         Command::List(options) => list::list(&options),
         Command::Show(options) => show::show(&options),
         Command::Check(options) => check::check(&options),

@@ -10,6 +10,7 @@ use crate::cli::{Format, Report};
 use linger::record::schema::Record;
 use linger::record::store;
 use linger::report::{self, Style};
+use linger::scenario::catalogue;
 
 pub(crate) fn report(options: &Report) -> Result<Exit> {
     let mut records = Vec::new();
@@ -36,6 +37,8 @@ pub(crate) fn report(options: &Report) -> Result<Exit> {
             .collect::<Vec<_>>()
             .join("\n"),
         Format::Markdown => report::markdown(&records),
+        Format::Verify => report::verify(&records, style(options)),
+        Format::Claims => report::claims(&catalogue::all()?, &records),
     };
     match &options.output {
         Some(path) => std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?,

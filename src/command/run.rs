@@ -20,7 +20,7 @@ use linger::scenario::{self};
 use linger::trial::{self, Event, Means};
 
 /// Where records go without `--out`.
-const DEFAULT_OUT: &str = "results";
+pub(super) const DEFAULT_OUT: &str = "results";
 
 pub(crate) fn run(options: &Run) -> Result<Exit> {
     let topology = options.lab.map(Topology::from);
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
 }
 
 /// The means for a lab, if any plan needs one. What was refused is told by each trial's record.
-fn acquire(plans: &[Plan]) -> Result<Privilege, linger::lab::Unavailable> {
+pub(super) fn acquire(plans: &[Plan]) -> Result<Privilege, linger::lab::Unavailable> {
     let trials = plans.iter().flat_map(|plan| &plan.trials);
     if trials.into_iter().all(|trial| trial.lab.topology == Topology::Host) {
         return Ok(Privilege::None);
@@ -133,10 +133,12 @@ fn record_path(directory: &Path, id: &str) -> PathBuf {
 
 /// What a person is shown of a scenario's records.
 pub(super) fn screen(records: &[Record], style: Style) -> String {
-    match records {
+    let table = match records {
         [record] => report::trial(record, style),
         records => report::matrix(records, style),
-    }
+    };
+    let claim = judge::claim(records).map(|claim| report::claim(&claim, style));
+    table + &claim.unwrap_or_default()
 }
 
 fn plural(count: usize, what: &str) -> String {

@@ -1,8 +1,11 @@
 //! /proc/slabinfo: the kernel memory that connections take, for the whole machine; readable by root only.
 //!
-//! A cache that the kernel merged with another of the same size has no row of its own: it is absent, not empty.
+//! A cache that the kernel merged with others of the same size has no row of its own there, but a link in
+//! /sys/kernel/slab to what they are all in. That is read instead, and named by those of ours that are in it; what others
+//! keep there is in its figures too.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -30,7 +33,31 @@ pub struct Slab {
 /// The caches' state by name; None where slabinfo cannot be read.
 #[must_use]
 pub fn read() -> Option<BTreeMap<String, Slab>> {
-    std::fs::read_to_string("/proc/slabinfo").ok().map(|text| parse(&text))
+    let mut slabs = parse(&std::fs::read_to_string("/proc/slabinfo").ok()?);
+    let mut merged: BTreeMap<PathBuf, Vec<&str>> = BTreeMap::new();
+    for name in CACHES.into_iter().filter(|name| !slabs.contains_key(*name)) {
+        if let Ok(target) = std::fs::canonicalize(Path::new("/sys/kernel/slab").join(name)) {
+            merged.entry(target).or_default().push(name);
+        }
+    }
+    for (directory, names) in merged {
+        if let Some(slab) = merged_cache(&directory) {
+            slabs.insert(format!("{} (merged)", names.join(", ")), slab);
+        }
+    }
+    Some(slabs)
+}
+
+/// The files' first word is the number; one for each memory node follows it.
+fn merged_cache(directory: &Path) -> Option<Slab> {
+    let number = |file| -> Option<u64> {
+        let text = std::fs::read_to_string(directory.join(file)).ok()?;
+        text.split_ascii_whitespace().next()?.parse().ok()
+    };
+    Some(Slab {
+        active_objects: number("objects")?,
+        object_bytes: number("slab_size")?,
+    })
 }
 
 /// Lines are `name active_objs num_objs objsize …`; headings have no number in second place.

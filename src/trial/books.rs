@@ -25,6 +25,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         started_at: humantime::format_rfc3339_millis(started_at).to_string(),
+        took_seconds: started_at.elapsed().ok().map(|took| took.as_secs_f64()),
         scenario: serde_json::to_value(plan).expect("a plan is plain data"),
         cell: plan.cell.clone(),
         repeat: plan.repeat,
@@ -57,6 +58,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
             reasons: vec![],
             expectations: vec![],
         },
+        claim: None,
     }
 }
 

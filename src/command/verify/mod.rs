@@ -1,0 +1,158 @@
+//! `linger verify`: the catalogue, or a part of it, put to this kernel: one table, a record a trial, one exit code.
+
+mod conduct;
+mod schedule;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+
+use self::conduct::Hall;
+use self::schedule::{Job, Lanes, Schedule};
+use super::interrupt::Interrupt;
+use super::run::{DEFAULT_OUT, acquire};
+use super::{Exit, Usage, print};
+use crate::cli::Verify;
+use linger::judge;
+use linger::lab::limits;
+use linger::record::schema::Record;
+use linger::record::store::{self, Store};
+use linger::report::{self, Style};
+use linger::scenario::plan::{Plan, TrialPlan};
+use linger::scenario::{self, catalogue};
+
+/// What `--quick` leaves out takes longer than this by itself.
+const QUICK: Duration = Duration::from_secs(15);
+/// Trials at once for each CPU, without `--jobs`: they mostly wait.
+const JOBS_PER_CPU: usize = 8;
+
+pub(crate) fn verify(options: &Verify) -> Result<Exit> {
+    let lanes = lanes(options);
+    let plans = chosen(options, lanes)?;
+    // Before any thread is started: only a process of one thread may enter a user namespace.
+    let privilege = acquire(&plans);
+    let interrupt = Interrupt::install()?;
+    let hall = Hall {
+        privilege: &privilege,
+        descriptors: limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?,
+        interrupt: &interrupt,
+    };
+    let trials: Vec<&TrialPlan> = plans.iter().flat_map(|plan| &plan.trials).collect();
+    let schedule = Schedule::new(trials.iter().map(|trial| Job::of(trial)).collect(), lanes);
+    eprintln!(
+        "{} claims, {} trials: about {:.0} s",
+        plans.len(),
+        trials.len(),
+        schedule.expected().as_secs_f64().ceil()
+    );
+    let mut books = Books::new(options);
+    hall.conduct(&trials, schedule, |index, record| books.enter(trials[index], record))?;
+    books.close(interrupt.raised())
+}
+
+fn lanes(options: &Verify) -> Lanes {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    Lanes {
+        all: options.jobs.map_or(cpus * JOBS_PER_CPU, |jobs| jobs as usize),
+        // Client and server of a load at full speed take a core each.
+        busy: cpus.div_ceil(2),
+    }
+}
+
+/// The scenarios asked for, or all that have a claim to judge.
+fn chosen(options: &Verify, lanes: Lanes) -> Result<Vec<Plan>> {
+    let ids: Vec<String> = if options.ids.is_empty() {
+        catalogue::ids().into_iter().map(str::to_owned).collect()
+    } else {
+        options.ids.clone()
+    };
+    let mut plans = scenario::load(&ids, &options.set, None, None)?;
+    let by_itself = |plan: &Plan| Schedule::new(plan.trials.iter().map(Job::of).collect(), lanes).expected();
+    if options.quick {
+        plans.retain(|plan| by_itself(plan) <= QUICK);
+    }
+    if plans.is_empty() {
+        let message = format!("nothing to verify: each scenario takes more than {} s", QUICK.as_secs());
+        return Err(Usage(message).into());
+    }
+    Ok(plans)
+}
+
+/// The records so far: judged, written, and told at the end.
+struct Books<'a> {
+    options: &'a Verify,
+    records: BTreeMap<String, Vec<Record>>,
+    stores: BTreeMap<String, Store>,
+    began: SystemTime,
+}
+
+impl<'a> Books<'a> {
+    fn new(options: &'a Verify) -> Self {
+        Self {
+            options,
+            records: BTreeMap::new(),
+            stores: BTreeMap::new(),
+            began: SystemTime::now(),
+        }
+    }
+
+    /// Judges a record and writes it; the last of its scenario with the verdict on the claim.
+    fn enter(&mut self, plan: &TrialPlan, mut record: Record) -> Result<()> {
+        judge::judge(&mut record, &plan.expect);
+        let records = self.records.entry(plan.id.clone()).or_default();
+        records.push(record);
+        let claim = (records.len() == plan.trials as usize)
+            .then(|| judge::claim(records))
+            .flatten();
+        let Some(record) = records.last_mut() else {
+            return Ok(());
+        };
+        record.claim = claim;
+        if let Some(directory) = directory(self.options) {
+            if !self.stores.contains_key(&plan.id) {
+                let path = store::default_path(&directory, &plan.id, self.began);
+                self.stores.insert(plan.id.clone(), Store::create(&path)?);
+            }
+            if let Some(store) = self.stores.get_mut(&plan.id) {
+                store.append(record)?;
+            }
+        }
+        if self.options.json {
+            let mut line = serde_json::to_vec(record)?;
+            line.push(b'\n');
+            print(&line)?;
+        }
+        Ok(())
+    }
+
+    /// The table, on stderr where stdout has the records; then the exit code.
+    fn close(self, interrupted: bool) -> Result<Exit> {
+        let records: Vec<Record> = self.records.into_values().flatten().collect();
+        if self.options.json {
+            eprint!("{}", report::verify(&records, Style::of(&io::stderr())));
+        } else {
+            print(report::verify(&records, Style::of(&io::stdout())).as_bytes())?;
+        }
+        if let Some(directory) = directory(self.options) {
+            eprintln!("{} records → {}", records.len(), directory.display());
+        }
+        if interrupted {
+            return Ok(Exit::Interrupted);
+        }
+        Ok(Exit::of(judge::exit_code(
+            records.iter().map(|record| record.verdict.status),
+        )))
+    }
+}
+
+/// Where records go: nowhere with `--json` alone, which has them on stdout.
+fn directory(options: &Verify) -> Option<PathBuf> {
+    match (&options.out, options.json) {
+        (Some(directory), _) => Some(directory.clone()),
+        (None, false) => Some(PathBuf::from(DEFAULT_OUT)),
+        (None, true) => None,
+    }
+}
