@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -46,6 +47,26 @@ pub fn read() -> Option<BTreeMap<String, Slab>> {
         }
     }
     Some(slabs)
+}
+
+/// Waits until the kernel has freed what earlier trials left, which it does some 100 ms after their labs are gone: until
+/// the TIME_WAIT caches are the same in three looks, or five seconds.
+pub fn settle() {
+    const LOOKS: u32 = 3;
+    const BETWEEN: Duration = Duration::from_millis(200);
+    let active = || {
+        let slabs = read()?;
+        let of_time_wait = slabs.iter().filter(|(name, _)| name.starts_with("tw_sock"));
+        Some(of_time_wait.map(|(_, slab)| slab.active_objects).sum::<u64>())
+    };
+    let end = Instant::now() + Duration::from_secs(5);
+    let (mut last, mut same) = (active(), 1);
+    while last.is_some() && same < LOOKS && Instant::now() < end {
+        std::thread::sleep(BETWEEN);
+        let now = active();
+        same = if now == last { same + 1 } else { 1 };
+        last = now;
+    }
 }
 
 /// The files' first word is the number; one for each memory node follows it.

@@ -114,7 +114,11 @@ pub fn verify(records: &[Record], style: Style) -> String {
     for (row, records) in rows.iter().zip(&groups) {
         text.push_str(&why_not(row, records, style));
     }
-    text + &format!("\n{}\n", summary(&rows, records))
+    text.push('\n');
+    for line in wrapped(&summary(&rows, records), WIDTH) {
+        text.push_str(&format!("{line}\n"));
+    }
+    text
 }
 
 /// What stands in the way of a verdict, or of an expectation.
