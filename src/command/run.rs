@@ -74,15 +74,8 @@ impl Session<'_> {
             live.finish();
             let mut record = conducted.with_context(|| format!("{}, trial {}", plan.id, index + 1))?;
             judge::judge(&mut record, &trial.expect);
-            if let Some(store) = &mut store {
-                store.append(&record)?;
-            }
-            if self.options.json {
-                let mut line = serde_json::to_vec(&record)?;
-                line.push(b'\n');
-                print(&line)?;
-            }
             records.push(record);
+            keep(&mut records, &mut store, self.options.json)?;
             if self.interrupt.raised() {
                 break;
             }
@@ -125,6 +118,29 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// Writes the latest record; a scenario's last has the verdict on its claim.
+pub(super) fn keep(records: &mut [Record], store: &mut Option<Store>, json: bool) -> Result<()> {
+    let trials = records.last().and_then(|record| record.scenario["trials"].as_u64());
+    let claim = if Some(records.len() as u64) == trials {
+        judge::claim(records)
+    } else {
+        None
+    };
+    let Some(record) = records.last_mut() else {
+        return Ok(());
+    };
+    record.claim = claim;
+    if let Some(store) = store {
+        store.append(record)?;
+    }
+    if json {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        print(&line)?;
+    }
+    Ok(())
 }
 
 fn record_path(directory: &Path, id: &str) -> PathBuf {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use self::conduct::Hall;
 use self::schedule::{Job, Lanes, Schedule};
 use super::interrupt::Interrupt;
-use super::run::{DEFAULT_OUT, acquire};
+use super::run::{DEFAULT_OUT, acquire, keep};
 use super::{Exit, Usage, print};
 use crate::cli::Verify;
 use linger::judge;
@@ -84,8 +84,8 @@ fn chosen(options: &Verify, lanes: Lanes) -> Result<Vec<Plan>> {
 /// The records so far: judged, written, and told at the end.
 struct Books<'a> {
     options: &'a Verify,
-    records: BTreeMap<String, Vec<Record>>,
-    stores: BTreeMap<String, Store>,
+    /// By scenario, with the file they go to.
+    kept: BTreeMap<String, (Vec<Record>, Option<Store>)>,
     began: SystemTime,
 }
 
@@ -93,8 +93,7 @@ impl<'a> Books<'a> {
     fn new(options: &'a Verify) -> Self {
         Self {
             options,
-            records: BTreeMap::new(),
-            stores: BTreeMap::new(),
+            kept: BTreeMap::new(),
             began: SystemTime::now(),
         }
     }
@@ -102,35 +101,21 @@ impl<'a> Books<'a> {
     /// Judges a record and writes it; the last of its scenario with the verdict on the claim.
     fn enter(&mut self, plan: &TrialPlan, mut record: Record) -> Result<()> {
         judge::judge(&mut record, &plan.expect);
-        let records = self.records.entry(plan.id.clone()).or_default();
-        records.push(record);
-        let claim = (records.len() == plan.trials as usize)
-            .then(|| judge::claim(records))
-            .flatten();
-        let Some(record) = records.last_mut() else {
-            return Ok(());
-        };
-        record.claim = claim;
-        if let Some(directory) = directory(self.options) {
-            if !self.stores.contains_key(&plan.id) {
-                let path = store::default_path(&directory, &plan.id, self.began);
-                self.stores.insert(plan.id.clone(), Store::create(&path)?);
-            }
-            if let Some(store) = self.stores.get_mut(&plan.id) {
-                store.append(record)?;
-            }
+        if !self.kept.contains_key(&plan.id) {
+            let path = |directory: PathBuf| store::default_path(&directory, &plan.id, self.began);
+            let store = directory(self.options).map(|directory| Store::create(&path(directory)));
+            self.kept.insert(plan.id.clone(), (Vec::new(), store.transpose()?));
         }
-        if self.options.json {
-            let mut line = serde_json::to_vec(record)?;
-            line.push(b'\n');
-            print(&line)?;
+        if let Some((records, store)) = self.kept.get_mut(&plan.id) {
+            records.push(record);
+            keep(records, store, self.options.json)?;
         }
         Ok(())
     }
 
     /// The table, on stderr where stdout has the records; then the exit code.
     fn close(self, interrupted: bool) -> Result<Exit> {
-        let records: Vec<Record> = self.records.into_values().flatten().collect();
+        let records: Vec<Record> = self.kept.into_values().flat_map(|(records, _)| records).collect();
         if self.options.json {
             eprint!("{}", report::verify(&records, Style::of(&io::stderr())));
         } else {
