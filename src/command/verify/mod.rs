@@ -3,7 +3,7 @@
 mod conduct;
 mod schedule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -70,6 +70,8 @@ fn chosen(options: &Verify, lanes: Lanes) -> Result<Vec<Plan>> {
         options.ids.clone()
     };
     let mut plans = scenario::load(&ids, &options.set, None, None)?;
+    let mut seen = BTreeSet::new();
+    plans.retain(|plan| seen.insert(plan.id.clone()));
     let by_itself = |plan: &Plan| Schedule::new(plan.trials.iter().map(Job::of).collect(), lanes).expected();
     if options.quick {
         plans.retain(|plan| by_itself(plan) <= QUICK);
