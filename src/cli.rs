@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Render records as a table or a page
     Report(Report),
+    /// Compare two sets of records: statistics, verdict, exit code
+    Compare(Compare),
     /// Print shell completions
     Completions {
         /// The shell
@@ -152,4 +154,50 @@ pub(crate) enum Format {
     Verify,
     /// A page of claims: why, how each is shown, figures and verdict by kernel
     Claims,
+    /// JUnit XML, a test case an expectation
+    Junit,
+    /// CSV, a row a record
+    Csv,
+    /// CSV, a row an interval of each timeline
+    CsvTimeline,
+    /// HdrHistogram interval log
+    Hdr,
+    /// HdrHistogram percentile text
+    HdrPercentiles,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = COMPARE_HELP)]
+pub(crate) struct Compare {
+    /// Records to compare with: a file or a directory
+    #[arg(value_name = "BASE")]
+    pub(crate) base: PathBuf,
+    /// Records to judge: a file or a directory
+    #[arg(value_name = "NEW")]
+    pub(crate) new: PathBuf,
+    /// When to fail: `METRIC > RATIO` on new/base, or `new: CEL` over each new record
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) fail_if: Vec<String>,
+    /// Compare although these differ: scenario, kernel, sysctl, machine, lab, linger, or all
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) allow: Vec<String>,
+    /// How to render
+    #[arg(long, default_value = "terminal")]
+    pub(crate) format: ComparisonFormat,
+    /// Write to FILE instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+const COMPARE_HELP: &str = "Exit codes: 0 nothing beyond a limit · 2 usage, or records that cannot be compared · \
+3 a limit is crossed · 5 inconclusive";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ComparisonFormat {
+    Terminal,
+    /// Tables for a CI job's summary
+    Markdown,
+    /// JUnit XML, a test case a limit
+    Junit,
+    Json,
 }

@@ -10,6 +10,7 @@ pub mod lab;
 pub mod load;
 pub mod model;
 pub mod observe;
+pub mod protocol;
 pub mod record;
 pub mod report;
 pub mod scenario;

@@ -323,7 +323,7 @@ impl Loading {
         let shared = Arc::clone(&control);
         let thread = lab.client.spawn("client", move || {
             std::thread::sleep(origin.saturating_duration_since(Instant::now()));
-            let result = EpollEngine::default().run(&work, &Clock::starting_at(origin), &shared);
+            let result = EpollEngine.run(&work, &Clock::starting_at(origin), &shared);
             // The conductor may have given up waiting; then nobody needs to know.
             let _ = finished.send(());
             result

@@ -7,12 +7,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Barrier;
 use std::thread;
 
@@ -24,6 +24,7 @@ use nix::sched::{CloneFlags, unshare};
 const NOBODY: u32 = 65534;
 /// Children that a test starts itself, in surroundings that it has prepared.
 const REENTER: &str = "--acquire";
+const HOLD: &str = "--hold-a-lab";
 
 macro_rules! tests {
     ($($name:ident),* $(,)?) => { [$((stringify!($name), $name as fn())),*] };
@@ -46,10 +47,12 @@ fn main() -> ExitCode {
         without_privilege_there_is_only_the_host,
         the_host_is_as_it_was_after_a_lab,
         a_dropped_lab_leaves_no_descriptor_and_no_namespace,
+        a_killed_process_leaves_no_namespace,
     ];
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [REENTER] => return report_acquire(),
+        [HOLD] => return hold_a_lab(),
         ["--only", name] => {
             let (_, test) = tests.iter().find(|(known, _)| *known == name).expect("a test's name");
             test();
@@ -548,4 +551,52 @@ fn a_dropped_lab_leaves_no_descriptor_and_no_namespace() {
         .filter_map(|task| fs::read_link(task.path().join("ns/net")).ok())
         .collect();
     assert_eq!(everywhere, BTreeSet::from([ours]));
+}
+
+/// The child that is killed: tells its lab's namespaces and waits.
+fn hold_a_lab() -> ExitCode {
+    let lab = build(&plan(Topology::Pair, Family::Ipv4));
+    let namespace = || fs::read_link(format!("/proc/self/task/{}/ns/net", nix::unistd::gettid())).unwrap();
+    for side in [&lab.client, &lab.server] {
+        println!("{}", side.run(namespace).unwrap().display());
+    }
+    let _ = std::io::stdin().read(&mut [0]);
+    ExitCode::FAILURE
+}
+
+fn a_killed_process_leaves_no_namespace() {
+    let user = nix::unistd::geteuid().as_raw();
+    let pipes = |command: &mut Command| command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = pipes(myself(user).arg(HOLD));
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let held: BTreeSet<_> = lines.take(2).map(|line| PathBuf::from(line.unwrap())).collect();
+    assert_eq!(held.len(), 2);
+    assert!(namespaces_held().is_superset(&held), "the search finds what is there");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(namespaces_held().is_disjoint(&held));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(
+        held.iter()
+            .all(|namespace| !mounts.contains(namespace.to_str().unwrap()))
+    );
+}
+
+/// Every network namespace that a descriptor or a thread of a process that we may look into keeps alive.
+fn namespaces_held() -> BTreeSet<PathBuf> {
+    let below = |directory: PathBuf| {
+        fs::read_dir(directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    below("/proc".into())
+        .flat_map(|process| {
+            let threads = below(process.join("task")).map(|thread| thread.join("ns/net"));
+            below(process.join("fd")).chain(threads).collect::<Vec<_>>()
+        })
+        .filter_map(|link| fs::read_link(link).ok())
+        .filter(|target| target.to_string_lossy().starts_with("net:["))
+        .collect()
 }

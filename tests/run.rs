@@ -122,7 +122,7 @@ fn an_unmet_expectation_exits_3_and_names_file_line_and_both_values() {
     let output = run(linger(directory.path(), &["run", &path]));
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
     let screen = String::from_utf8_lossy(&output.stdout);
-    for word in ["unmet", "99", "100", "small.toml:15"] {
+    for word in ["unmet", "99", "100", "small.toml:16"] {
         assert!(screen.contains(word), "{word} is not on the screen:\n{screen}");
     }
 }
@@ -167,7 +167,7 @@ fn topology_host_runs_the_load_on_the_hosts_own_loopback_as_it_is() {
     let path = scenario(
         directory.path(),
         &[
-            ("[sysctl.client]\n", ""),
+            ("[sysctl.both]\n\"net.ipv4.tcp_rfc1337\" = 1\n[sysctl.client]\n", ""),
             ("\"net.ipv4.ip_local_port_range\" = \"40000 40099\"\n", ""),
             ("\"net.ipv4.tcp_tw_reuse\" = 0\n", ""),
             ("mode = \"graceful\"", "mode = \"abortive\""),
@@ -255,4 +255,127 @@ fn list_show_check_and_completions_work_without_a_lab() {
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", said(&output));
         assert!(!output.stdout.is_empty(), "{arguments:?}");
     }
+}
+
+/// linger in a user namespace that allows no further one, without capabilities: what a locked-down machine is like.
+/// The limit is that namespace's own, so the host is not touched.
+fn linger_where_user_namespaces_are_forbidden(directory: &std::path::Path, arguments: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "sh", "-c"])
+        .arg(format!(
+            "echo 0 > /proc/sys/user/max_user_namespaces && \
+             exec setpriv --securebits=+noroot --bounding-set=-all --inh-caps=-all {} {arguments}",
+            env!("CARGO_BIN_EXE_linger")
+        ))
+        .current_dir(directory)
+        .env("NO_COLOR", "1");
+    command
+}
+
+#[test]
+fn forbidden_user_namespaces_are_named_with_their_remedy_and_exit_4() {
+    let directory = tempdir().unwrap();
+    let output = run(linger_where_user_namespaces_are_forbidden(
+        directory.path(),
+        "run refused --json",
+    ));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert_eq!(records(&output)[0]["verdict"]["status"], "unavailable");
+    let output = run(linger_where_user_namespaces_are_forbidden(directory.path(), "check"));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    for word in ["user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces"] {
+        assert!(text.contains(word), "{word} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_record_cut_in_half_costs_only_itself_and_is_told_by_its_line() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    let output = run(linger(directory.path(), &["run", &path, "--repeat", "2", "--json"]));
+    let whole = String::from_utf8(output.stdout).unwrap();
+    let file = directory.path().join("half.jsonl");
+    std::fs::write(&file, &whole[..whole.len() - 400]).unwrap();
+    let output = run(linger(directory.path(), &["report", "half.jsonl"]));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("small: met"),
+        "{}",
+        said(&output)
+    );
+    assert!(stderr(&output).contains("half.jsonl:2"), "{}", said(&output));
+}
+
+#[test]
+fn a_range_upside_down_is_refused_from_the_command_line_too() {
+    let directory = tempdir().unwrap();
+    let arguments = ["run", "exhaustion", "--set", "net.ipv4.ip_local_port_range=60999 32768"];
+    let output = run(linger(directory.path(), &arguments));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let text = stderr(&output);
+    assert!(text.contains("60999 32768") && text.contains("--set"), "{text}");
+}
+
+#[test]
+fn two_runs_of_the_same_scenario_compare_without_a_regression() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    for side in ["base", "new"] {
+        let output = run(linger(
+            directory.path(),
+            &["run", &path, "--repeat", "5", "--out", side],
+        ));
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+    let arguments = ["compare", "base", "new", "--fail-if", "outcomes.ok < 0.99"];
+    let output = run(linger(directory.path(), &arguments));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let output = run(linger(
+        directory.path(),
+        &["compare", "base", "new", "--fail-if", "outcome.ok < 0.9"],
+    ));
+    assert_ne!(
+        output.status.code(),
+        Some(0),
+        "a misspelt metric is never a pass: {}",
+        said(&output)
+    );
+}
+
+#[test]
+fn the_matrix_of_reuse_timestamps_and_closer_gives_the_outcome_of_the_kernels_rules() {
+    let directory = tempdir().unwrap();
+    let output = run(linger(directory.path(), &["run", "reuse-matrix", "--json"]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let records = records(&output);
+    assert_eq!(records.len(), 12);
+    for record in &records {
+        let cell = |key: &str| record["cell"][key].clone();
+        let reuse = cell("sysctl.both.net.ipv4.tcp_tw_reuse");
+        let timestamps = cell("sysctl.both.net.ipv4.tcp_timestamps") == 1;
+        let ok = record["outcomes"]["ok"].as_u64().unwrap();
+        match cell("close.closer").as_str() {
+            // Over loopback, 2 is as good as 1; without timestamps nothing is reused.
+            Some("client") => assert_eq!(
+                ok,
+                if reuse != 0 && timestamps { 200 } else { 100 },
+                "{:?}",
+                record["cell"]
+            ),
+            _ => assert_eq!(ok, record["offered"]["attempted"], "{:?}", record["cell"]),
+        }
+    }
+}
+
+#[test]
+fn the_books_count_each_reused_port_as_one_recycled() {
+    let directory = tempdir().unwrap();
+    let output = run(linger(directory.path(), &["run", "reuse-one-second", "--json"]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let record = &records(&output)[0];
+    let rows = record["ledger"]["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "reuse").expect("a row for reuse");
+    assert_eq!((&row["ours"], &row["kernel"]), (&json!(200), &json!(200)));
 }

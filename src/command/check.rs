@@ -26,5 +26,10 @@ pub(crate) fn check(options: &Check) -> Result<Exit> {
             text += &format!("{:<8} {:<34} → {remedy}\n", "", "");
         }
     }
-    print(text.as_bytes())
+    print(text.as_bytes())?;
+    Ok(if preflight::allows_a_lab(&checks) {
+        Exit::Met
+    } else {
+        Exit::Unavailable
+    })
 }

@@ -1,6 +1,7 @@
 //! One file a subcommand. Errors become words and exit codes here, and only here.
 
 mod check;
+mod compare;
 mod interrupt;
 mod list;
 mod progress;
@@ -10,12 +11,14 @@ mod show;
 mod verify;
 
 use std::io::{self, Write};
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
 use linger::lab::Unavailable;
+use linger::record::store::StoreError;
 use linger::scenario::Problems;
 
 /// The process's exit code (the table is in `linger --help`).
@@ -55,6 +58,7 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit> {
         Command::Show(options) => show::show(&options),
         Command::Check(options) => check::check(&options),
         Command::Report(options) => report::report(&options),
+        Command::Compare(options) => compare::compare(&options),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "linger", &mut text);
@@ -70,7 +74,7 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit> {
 
 /// The exit code of an error that ended a command.
 pub(crate) fn exit_code(error: &anyhow::Error) -> Exit {
-    if error.is::<Problems>() || error.is::<Usage>() {
+    if error.is::<Problems>() || error.is::<Usage>() || error.is::<StoreError>() {
         Exit::Invalid
     } else if error.is::<Unavailable>() {
         Exit::Unavailable
@@ -83,6 +87,14 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> Exit {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+/// Writes to `file`, or to stdout where there is none.
+fn write(file: Option<&Path>, text: &str) -> Result<()> {
+    match file {
+        Some(path) => std::fs::write(path, text).with_context(|| format!("writing {}", path.display())),
+        None => print(text.as_bytes()).map(drop),
+    }
+}
 
 /// Writes to stdout; a reader that went away (`| head`) is no error.
 pub(crate) fn print(bytes: &[u8]) -> Result<Exit> {

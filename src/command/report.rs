@@ -3,9 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::{Exit, Usage, print, run};
+use super::{Exit, Usage, run, write};
 use crate::cli::{Format, Report};
 use linger::record::schema::Record;
 use linger::record::store;
@@ -13,23 +13,7 @@ use linger::report::{self, Style};
 use linger::scenario::catalogue;
 
 pub(crate) fn report(options: &Report) -> Result<Exit> {
-    let mut records = Vec::new();
-    let mut problems = Vec::new();
-    for path in &options.records {
-        let read = store::read(path)?;
-        records.extend(read.records);
-        problems.extend(read.problems);
-    }
-    for problem in &problems {
-        eprintln!("linger: {problem}");
-    }
-    if records.is_empty() {
-        return Err(Usage(format!(
-            "no record in {}; expected JSON Lines as `linger run` writes them",
-            names(&options.records)
-        ))
-        .into());
-    }
+    let (records, problems) = read(&options.records)?;
     let text = match options.format {
         Format::Terminal => by_scenario(&records)
             .into_iter()
@@ -39,15 +23,37 @@ pub(crate) fn report(options: &Report) -> Result<Exit> {
         Format::Markdown => report::markdown(&records),
         Format::Verify => report::verify(&records, style(options)),
         Format::Claims => report::claims(&catalogue::all()?, &records),
+        Format::Junit => report::junit::records(&records),
+        Format::Csv => report::csv::summary(&records),
+        Format::CsvTimeline => report::csv::timeline(&records),
+        Format::Hdr => report::hdr::interval_log(&records)?,
+        Format::HdrPercentiles => report::hdr::percentiles(&records)?,
     };
-    match &options.output {
-        Some(path) => std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?,
-        None => {
-            print(text.as_bytes())?;
-        }
-    }
+    write(options.output.as_deref(), &text)?;
     // What could be read was rendered; that something could not be is the user's to know.
-    Ok(if problems.is_empty() { Exit::Met } else { Exit::Invalid })
+    Ok(if problems == 0 { Exit::Met } else { Exit::Invalid })
+}
+
+/// Every record of the files and directories, and how many lines gave none: each of these is told on stderr.
+pub(super) fn read(paths: &[impl AsRef<Path>]) -> Result<(Vec<Record>, usize)> {
+    let mut records = Vec::new();
+    let mut problems = 0;
+    for path in paths {
+        let read = store::read(path.as_ref())?;
+        problems += read.problems.len();
+        for problem in &read.problems {
+            eprintln!("linger: {problem}");
+        }
+        records.extend(read.records);
+    }
+    if records.is_empty() {
+        return Err(Usage(format!(
+            "no record in {}; expected JSON Lines as `linger run` writes them",
+            names(paths)
+        ))
+        .into());
+    }
+    Ok((records, problems))
 }
 
 fn style(options: &Report) -> Style {

@@ -46,6 +46,14 @@ pub fn check(expression: &str) -> Result<(), String> {
     on_large_stack(|| compile(expression).map(drop)).unwrap_or_else(|| Err(GAVE_UP.to_owned()))
 }
 
+/// Whether `expression` is true of the record.
+///
+/// # Errors
+/// It is not CEL, needs what the record lacks, or is neither true nor false.
+pub fn is_true(record: &Record, expression: &str) -> Result<bool, String> {
+    on_large_stack(|| Evidence::new(record).is_true(expression)).unwrap_or_else(|| Err(GAVE_UP.to_owned()))
+}
+
 /// Compiles an expression; to be called [`on_large_stack`].
 ///
 /// # Errors

@@ -1,9 +1,11 @@
 //! Which addresses the sides have. Pure.
 //!
-//!     loopback, host   127.0.0.1 and ::1 on both sides; further ones 127.1.… and fd6c:696e:6765:1::… on the client,
-//!                      127.2.… and fd6c:696e:6765:2::… on the server
-//!     pair             10.1.0.1, 10.1.0.2, … and fd6c:696e:6765:1::1, … on the client,
-//!                      10.2.0.1, 10.2.0.2, … and fd6c:696e:6765:2::1, … on the server
+//! ```text
+//! loopback, host   127.0.0.1 and ::1 on both sides; further ones 127.1.… and fd6c:696e:6765:1::… on the client,
+//!                  127.2.… and fd6c:696e:6765:2::… on the server
+//! pair             10.1.0.1, 10.1.0.2, … and fd6c:696e:6765:1::1, … on the client,
+//!                  10.2.0.1, 10.2.0.2, … and fd6c:696e:6765:2::1, … on the server
+//! ```
 //!
 //! tcp_tw_reuse=2 tells loopback by address (127/8, ::1) or by interface (lo): every loopback address here is one, and
 //! none of the pair's is. The fd6c:… prefix is a unique local one (RFC 4193), `linge` in ASCII.

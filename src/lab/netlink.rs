@@ -9,7 +9,7 @@ use std::time::Duration;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_ALIGNTO};
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
-use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -107,6 +107,8 @@ impl RouteSocket {
             question.header.address_family,
             question.header.destination_prefix_length,
         ) = family_and_length(address);
+        // The table's entry is all that is asked: working out a source as well takes IPv6 a search through every address.
+        question.header.flags = RouteFlags::FibMatch;
         question.attributes.push(RouteAttribute::Destination(address.into()));
         match self.ask(
             &format!("find the route to {address}"),

@@ -68,6 +68,17 @@ impl Check {
     }
 }
 
+/// The check without which there is no lab.
+const NETWORK_NAMESPACES: &str = "network namespaces";
+
+/// Whether a lab can be made at all.
+#[must_use]
+pub fn allows_a_lab(checks: &[Check]) -> bool {
+    checks
+        .iter()
+        .any(|check| check.name == NETWORK_NAMESPACES && check.state == State::Yes)
+}
+
 /// Every check, in the order in which the later build on the earlier. To be called while the process has one thread and
 /// nothing else to do: without root it moves the process into a user namespace for good.
 #[must_use]
@@ -76,7 +87,8 @@ pub fn checks() -> Vec<Check> {
     let privilege = privilege::acquire();
     let sides = [End::Client, End::Server].map(|end| {
         let addresses = vec![end.first_address(Family::Ipv4)];
-        Namespace::create().map(|namespace| Side::new(end, Some(namespace.into()), addresses))
+        let namespace = privilege.clone().and_then(|_| Namespace::create());
+        namespace.map(|namespace| Side::new(end, Some(namespace.into()), addresses))
     });
     let [client, server] = &sides;
     let inside = |name, probe: &dyn Fn(&Side) -> Result<String, Unavailable>| match client {
@@ -89,7 +101,7 @@ pub fn checks() -> Vec<Check> {
         Check::of("processors", Ok(processors(&machine))),
         Check::of("user namespaces", user_namespaces(privilege)),
         Check::of(
-            "network namespaces",
+            NETWORK_NAMESPACES,
             client.as_ref().map(|_| "allowed".to_owned()).map_err(Clone::clone),
         ),
         match (client, server) {

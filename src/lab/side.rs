@@ -37,7 +37,8 @@ impl Side {
         self.end.name()
     }
 
-    /// The side's addresses, usable at once; the first is the source of connections that bind none.
+    /// The side's addresses, usable at once; the first is the source of connections that bind none. (Not so over IPv6
+    /// loopback to a further address of the server, for which the kernel takes the destination itself as the source.)
     #[must_use]
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses

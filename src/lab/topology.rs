@@ -125,12 +125,12 @@ fn await_carrier(socket: &mut RouteSocket, name: &str) -> Result<u32, NetlinkErr
     })
 }
 
-/// Polls until the kernel takes packets to each address in. It adds the local route that does so in a work queue where
-/// the address is an IPv6 one, after the request is acknowledged and NODAD notwithstanding (addrconf_dad_work); a SYN
-/// that comes earlier is lost.
+/// Polls until the kernel takes packets to each IPv6 address in. It adds the local route that does so in a work queue,
+/// after the request is acknowledged and NODAD notwithstanding (addrconf_dad_work), and a SYN that comes earlier is
+/// lost. An IPv4 address has its route with the acknowledgement.
 fn await_addresses(side: &Side, addresses: &[IpAddr]) -> Result<(), Unavailable> {
     configure(side, |socket| {
-        for address in addresses {
+        for address in addresses.iter().filter(|address| address.is_ipv6()) {
             let local = || Ok(socket.is_local(*address)?.then_some(()));
             poll(format!("address {address} to be usable"), local)?;
         }

@@ -1,8 +1,8 @@
 //! The one thread that looks through the eyes of both sides.
 //!
 //! Twenty times a second it reads sockstat (10 µs), once a second it dumps the sockets. Where four-tuples are followed
-//! it reads sockstat a hundred times a second and dumps when the total has fallen and stands still again, since then
-//! something has departed: so the time of a departure is known to some 10 ms although a dump costs milliseconds. Dumps
+//! it reads sockstat a hundred times a second as soon as a TIME_WAIT is due, and dumps when the total has fallen and
+//! stands still again: so the time of a departure is known to some 20 ms although a dump costs milliseconds. Dumps
 //! never take more than their budget, so a fuller table is looked at less often. How it looks is in `watch`.
 
 use std::collections::BTreeMap;

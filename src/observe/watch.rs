@@ -18,9 +18,9 @@ use super::samples::{Holder, Sample, Samples};
 use crate::record::schema::Observation;
 use crate::tcp::State;
 
-/// Between two readings of sockstat; the second where four-tuples are followed.
+/// Between two readings of sockstat; the second while a TIME_WAIT that is followed may end any moment.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
-const SAMPLE_EVERY_FOR_TUPLES: Duration = Duration::from_millis(10);
+const SAMPLE_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 /// Between two dumps, as long as the budget allows them.
 const DUMP_EVERY: Duration = Duration::from_secs(1);
 /// Dumps that may be tried for the load's end, where the kernel calls one interrupted.
@@ -50,7 +50,9 @@ pub(super) struct Watch {
     endpoints: Endpoints,
     origin: Instant,
     live: Arc<[AtomicU64; 2]>,
-    sample_every: Duration,
+    /// When the first TIME_WAIT of the last dump will be due, where they are followed.
+    next_end: Option<Instant>,
+    last_look: Instant,
     budget: Budget,
     last_dump: Instant,
     /// The last two totals of all namespaces, to see that a fall is over.
@@ -88,11 +90,8 @@ impl Watch {
             endpoints: Endpoints::new(&config.server_endpoints),
             origin: config.origin,
             live,
-            sample_every: if config.tuples {
-                SAMPLE_EVERY_FOR_TUPLES
-            } else {
-                SAMPLE_EVERY
-            },
+            next_end: None,
+            last_look: now,
             budget: Budget::default(),
             last_dump: now,
             totals: [0; 2],
@@ -111,8 +110,9 @@ impl Watch {
     }
 
     pub(super) fn run(mut self, inbox: &Receiver<Order>) -> Observed {
-        let mut due = Instant::now() + self.sample_every;
+        let mut due = Instant::now();
         loop {
+            due = self.next_look(due);
             match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Order::Look(reply)) => {
                     // Nobody waits for the answer of a caller that is gone.
@@ -122,17 +122,27 @@ impl Watch {
                 Err(RecvTimeoutError::Timeout) => {
                     let result = self.look();
                     self.note(result);
-                    // On the same grid as before, without making up for looks that were missed.
-                    let late = Instant::now().saturating_duration_since(due).as_nanos() / self.sample_every.as_nanos();
-                    due += self.sample_every * (u32::try_from(late).unwrap_or(u32::MAX - 1) + 1);
                 }
             }
         }
     }
 
+    /// When to look after the look that was due at `last`: on a grid, without making up for looks that were missed.
+    fn next_look(&self, last: Instant) -> Instant {
+        let now = Instant::now();
+        if last > now {
+            return last;
+        }
+        let closely = self.next_end.is_some_and(|end| end <= now + SAMPLE_EVERY);
+        let every = if closely { SAMPLE_CLOSELY_EVERY } else { SAMPLE_EVERY };
+        (last + every).max(now)
+    }
+
     /// A regular look: sockstat, and a dump if one is due.
     fn look(&mut self) -> Result<(), LookError> {
-        self.budget.earn(self.sample_every);
+        let now = Instant::now();
+        self.budget.earn(now - self.last_look);
+        self.last_look = now;
         self.sample()?;
         let waited = self.last_dump.elapsed() >= DUMP_EVERY;
         let called_for = waited || self.unattributed() || self.departed();
@@ -199,6 +209,7 @@ impl Watch {
         if let Some(departures) = &mut self.departures {
             departures.begin(began);
         }
+        let mut next_end = u32::MAX;
         let mut result = Ok(());
         for (namespace, holder) in self.namespaces.iter_mut().zip(&mut holders) {
             let mut here = <[Census; 2]>::default();
@@ -208,6 +219,7 @@ impl Watch {
                     here[side as usize].count(&socket);
                     if let (Some(departures), State::TimeWait) = (&mut self.departures, socket.state) {
                         departures.see(side, &socket);
+                        next_end = next_end.min(socket.expires_ms);
                     }
                 }
                 None => strangers += u64::from(socket.mini),
@@ -221,6 +233,7 @@ impl Watch {
         let ended = self.nanos();
         if let Some(departures) = &mut self.departures {
             departures.end(ended, result.is_ok());
+            self.next_end = (next_end < u32::MAX).then(|| self.last_dump + Duration::from_millis(next_end.into()));
         }
         result?;
         self.settle(holders);

@@ -65,6 +65,12 @@ impl LatencyHistogram {
         base64::engine::general_purpose::STANDARD.encode(bytes)
     }
 
+    /// The HdrHistogram itself, in nanoseconds.
+    #[must_use]
+    pub fn into_hdr(self) -> Histogram<u64> {
+        self.0
+    }
+
     /// Reads what [`LatencyHistogram::summary`] put into `hdr`.
     ///
     /// # Errors

@@ -14,6 +14,8 @@
 //! - `TWRecycled`: each TIME_WAIT that connect() replaced. One that an incoming SYN replaced is in no counter.
 
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

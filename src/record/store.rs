@@ -13,9 +13,9 @@ use super::schema::{Record, SCHEMA};
 /// A file of records could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("cannot write records to `{path}`: {source}")]
+    #[error("cannot write records to `{path}`")]
     Write { path: PathBuf, source: io::Error },
-    #[error("cannot read records from `{path}`: {source}")]
+    #[error("cannot read records from `{path}`")]
     Read { path: PathBuf, source: io::Error },
     #[error("`{path}` holds no record: expected JSON Lines, in a directory in files that end in .jsonl")]
     NoRecords { path: PathBuf },

@@ -8,7 +8,11 @@
 mod asked;
 mod claim;
 mod claims;
+pub mod compare;
+pub mod csv;
 mod expectation;
+pub mod hdr;
+pub mod junit;
 mod live;
 mod markdown;
 mod matrix;

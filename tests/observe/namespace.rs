@@ -4,12 +4,27 @@ use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::mpsc::channel;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 
+/// One test's connections at a time: a program that another test starts would hold copies of their sockets between
+/// fork() and exec(), and what a test closes would stay open that long.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A test that failed leaves nothing behind that could spoil the next one.
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs `test` on a thread of its own in a fresh network namespace with lo up.
 pub(crate) fn inside<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+    let _alone = alone();
+    fresh(test)
+}
+
+fn fresh<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect(
@@ -28,9 +43,10 @@ pub(crate) fn joined<T: Send, R: Send>(server: impl FnOnce() -> T + Send, client
     let (tell_thread, thread_id) = channel();
     let (tell_linked, linked) = channel();
     let (tell_ready, ready) = channel();
+    let _alone = alone();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            inside(move || {
+            fresh(move || {
                 tell_thread.send(nix::unistd::gettid()).unwrap();
                 linked.into_iter().next().unwrap();
                 run("ip", &["address", "add", "10.0.0.2/24", "dev", "s0"]);
@@ -38,7 +54,7 @@ pub(crate) fn joined<T: Send, R: Send>(server: impl FnOnce() -> T + Send, client
                 tell_ready.send(server()).unwrap();
             });
         });
-        inside(move || {
+        fresh(move || {
             let far = format!("/proc/{}/task/{}/ns/net", std::process::id(), thread_id.recv().unwrap());
             run(
                 "ip",

@@ -71,6 +71,8 @@ mode = "graceful"
 [load]
 arrival = "max"
 connections = 130
+[sysctl.both]
+"net.ipv4.tcp_rfc1337" = 1
 [sysctl.client]
 "net.ipv4.ip_local_port_range" = "40000 40099"
 "net.ipv4.tcp_tw_reuse" = 0
@@ -85,4 +87,51 @@ that = "outcomes.ok == prediction.capacity"
     let path = directory.join("small.toml");
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// The network namespace of the thread called `name` of a running linger: that side of its lab.
+pub fn lab_namespace(pid: u32, name: &str) -> std::fs::File {
+    let own = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+    for _ in 0..3000 {
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let path = task.path();
+            let comm = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+            if comm.trim() != name || std::fs::read_link(path.join("ns/net")).is_ok_and(|link| link == own) {
+                continue;
+            }
+            if let Ok(namespace) = std::fs::File::open(path.join("ns/net")) {
+                return namespace;
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("no thread called {name} stands in a lab after 15 s");
+}
+
+/// Runs `work` on a thread inside the namespace; commands that it starts are inside too.
+pub fn inside<T: Send>(namespace: &std::fs::File, work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).expect("entering the lab needs root");
+            work()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// The first of `programs` must be there: says which Debian package has it otherwise.
+pub fn require(program: &str, package: &str) {
+    let found = std::env::var_os("PATH")
+        .into_iter()
+        .flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>())
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|directory: std::path::PathBuf| directory.join(program).exists());
+    assert!(
+        found,
+        "this test needs `{program}`: apt-get install {package} (scripts/test does)"
+    );
 }

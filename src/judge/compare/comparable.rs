@@ -1,0 +1,214 @@
+//! Whether two sets of records may be compared: what they ran, where, and how these differ.
+//!
+//! A difference of one class only (another kernel, another sysctl) is what the comparison is about and becomes its
+//! heading; which classes may differ has to be said, for none of them can be told from noise in the figures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::record::schema::Record;
+
+/// What kind of thing differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// The question: the scenario, its resolved plan, its cells.
+    Scenario,
+    /// The kernel's release, its tick, and the sysctls that only one of two kernels has.
+    Kernel,
+    Sysctl,
+    /// Hardware, number of CPUs, virtual machine or not.
+    Machine,
+    /// How the lab was made, as with or without a user namespace.
+    Lab,
+    /// linger's own version.
+    Linger,
+}
+
+impl Class {
+    pub const ALL: [Self; 6] = [
+        Self::Scenario,
+        Self::Kernel,
+        Self::Sysctl,
+        Self::Machine,
+        Self::Lab,
+        Self::Linger,
+    ];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scenario => "scenario",
+            Self::Kernel => "kernel",
+            Self::Sysctl => "sysctl",
+            Self::Machine => "machine",
+            Self::Lab => "lab",
+            Self::Linger => "linger",
+        }
+    }
+
+    fn of(path: &str) -> Self {
+        match path {
+            "environment.kernel" | "environment.hz" => Self::Kernel,
+            "environment.lab" => Self::Lab,
+            "linger.version" => Self::Linger,
+            path if path.starts_with("environment.sysctl.") || path.starts_with("scenario.sysctl.") => Self::Sysctl,
+            path if path.starts_with("environment.") => Self::Machine,
+            _ => Self::Scenario,
+        }
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Class {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|class| class.name() == text).ok_or_else(|| {
+            format!(
+                "`{text}` is not a class of differences; allowed are {}",
+                Self::ALL.map(Self::name).join(", ")
+            )
+        })
+    }
+}
+
+/// One thing that base and new do not share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Difference {
+    pub class: Class,
+    /// The record's key.
+    pub path: String,
+    /// The values in base, joined by commas where it has several; `absent` where it has none.
+    pub base: String,
+    pub new: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { class, path, base, new } = self;
+        write!(f, "{class}: {path}: base {base}, new {new}")
+    }
+}
+
+/// Keys of the resolved plan that do not change what is measured.
+const NOT_THE_QUESTION: [&str; 7] = ["claim", "sources", "why", "origin", "cell", "repeat", "expect"];
+
+const ABSENT: &str = "absent";
+
+/// Everything that differs between, or within, two sets of records of the same cell.
+#[must_use]
+pub fn differences(base: &[&Record], new: &[&Record]) -> BTreeSet<Difference> {
+    let (base, new) = (facts_of(base), facts_of(new));
+    let values = |side: &BTreeMap<String, BTreeSet<String>>, path: &str| match side.get(path) {
+        Some(values) => values.iter().cloned().collect::<Vec<_>>().join(", "),
+        None => ABSENT.to_owned(),
+    };
+    let paths: BTreeSet<&String> = base.keys().chain(new.keys()).collect();
+    let mut differences: BTreeSet<Difference> = paths
+        .into_iter()
+        .filter(|path| base.get(*path) != new.get(*path) || base.get(*path).is_some_and(|values| values.len() > 1))
+        .map(|path| Difference {
+            class: Class::of(path),
+            path: path.clone(),
+            base: values(&base, path),
+            new: values(&new, path),
+        })
+        .collect();
+    if differences
+        .iter()
+        .any(|difference| difference.path == "environment.kernel")
+    {
+        differences = differences.into_iter().map(sysctl_of_one_kernel).collect();
+    }
+    differences
+}
+
+/// A sysctl that only one of two kernels has belongs to the kernel.
+fn sysctl_of_one_kernel(mut difference: Difference) -> Difference {
+    let read_back = difference.path.starts_with("environment.sysctl.");
+    if read_back && (difference.base == ABSENT || difference.new == ABSENT) {
+        difference.class = Class::Kernel;
+    }
+    difference
+}
+
+/// What differs, in one line, where it is of one class that is worth a heading.
+#[must_use]
+pub fn heading(differences: &BTreeSet<Difference>) -> Option<String> {
+    let classes: BTreeSet<Class> = differences.iter().map(|difference| difference.class).collect();
+    let [class] = classes.into_iter().collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    match class {
+        Class::Kernel => {
+            let kernel = differences
+                .iter()
+                .find(|difference| difference.path == "environment.kernel")?;
+            Some(format!("kernel {} against {}", kernel.base, kernel.new))
+        }
+        Class::Sysctl => Some(sysctls(differences).join(", ")),
+        Class::Linger => differences
+            .first()
+            .map(|it| format!("linger {} against {}", it.base, it.new)),
+        Class::Scenario | Class::Machine | Class::Lab => None,
+    }
+}
+
+/// `net.ipv4.tcp_tw_reuse 0 against 1`, once however many sides and keys show it.
+fn sysctls(differences: &BTreeSet<Difference>) -> Vec<String> {
+    let mut shown = Vec::new();
+    // What was read back tells more than what was asked for, and comes first by its path.
+    for Difference { path, base, new, .. } in differences {
+        let key = ["environment.sysctl.", "scenario.sysctl."]
+            .iter()
+            .find_map(|prefix| path.strip_prefix(prefix));
+        let name = key
+            .and_then(|key| key.split_once('.'))
+            .map_or(path.as_str(), |(_side, name)| name);
+        if !shown.iter().any(|line: &String| line.starts_with(&format!("{name} "))) {
+            shown.push(format!("{name} {base} against {new}"));
+        }
+    }
+    shown
+}
+
+/// Every fact of these records with the values it takes.
+fn facts_of(records: &[&Record]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut facts = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut add = |path: String, value: String| {
+        facts.entry(path).or_default().insert(value);
+    };
+    for record in records {
+        add("linger.version".into(), record.linger.version.clone());
+        if let Ok(environment) = serde_json::to_value(&record.environment) {
+            leaves(&environment, "environment", &mut add);
+        }
+        for (key, value) in record.scenario.as_object().into_iter().flatten() {
+            if !NOT_THE_QUESTION.contains(&key.as_str()) {
+                leaves(value, &format!("scenario.{key}"), &mut add);
+            }
+        }
+    }
+    facts
+}
+
+fn leaves(value: &Value, path: &str, add: &mut impl FnMut(String, String)) {
+    match value {
+        Value::Object(keys) => keys
+            .iter()
+            .for_each(|(key, value)| leaves(value, &format!("{path}.{key}"), add)),
+        Value::Null => {}
+        Value::String(text) => add(path.to_owned(), text.clone()),
+        other => add(path.to_owned(), other.to_string()),
+    }
+}

@@ -1,0 +1,142 @@
+//! Which numbers of a record are compared, and which way is better.
+//!
+//! A metric is a dotted path into the record's JSON, as in an expectation. One is derived here:
+//! [`CONNECTIONS_PER_CPU_SECOND`].
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// outcomes.connected ÷ rates.client_cpu_seconds: how much client a connection costs, whatever the rate offered.
+pub const CONNECTIONS_PER_CPU_SECOND: &str = "rates.connections_per_client_cpu_second";
+
+/// Which way a metric improves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    LowerIsBetter,
+    HigherIsBetter,
+    /// A change is neither good nor bad by itself.
+    Neither,
+}
+
+use Direction::{HigherIsBetter, LowerIsBetter, Neither};
+
+/// Every metric that is compared without being asked for, in the order of the table.
+pub const METRICS: [(&str, Direction); 33] = [
+    ("outcomes.ok", HigherIsBetter),
+    ("outcomes.failed_total", LowerIsBetter),
+    ("offered.not_offered", LowerIsBetter),
+    ("rates.ok_per_second", HigherIsBetter),
+    (CONNECTIONS_PER_CPU_SECOND, HigherIsBetter),
+    ("rates.server_cpu_seconds", LowerIsBetter),
+    ("latency.connect.p50_us", LowerIsBetter),
+    ("latency.connect.p90_us", LowerIsBetter),
+    ("latency.connect.p99_us", LowerIsBetter),
+    ("latency.connect_call.p50_us", LowerIsBetter),
+    ("latency.connect_call.p90_us", LowerIsBetter),
+    ("latency.connect_call.p99_us", LowerIsBetter),
+    ("latency.session.p50_us", LowerIsBetter),
+    ("latency.session.p90_us", LowerIsBetter),
+    ("latency.session.p99_us", LowerIsBetter),
+    ("latency.from_intended_start.p50_us", LowerIsBetter),
+    ("latency.from_intended_start.p90_us", LowerIsBetter),
+    ("latency.from_intended_start.p99_us", LowerIsBetter),
+    ("latency.connect_failed.p50_us", LowerIsBetter),
+    ("latency.connect_failed.p90_us", LowerIsBetter),
+    ("latency.connect_failed.p99_us", LowerIsBetter),
+    ("latency.lag.p50_us", LowerIsBetter),
+    ("latency.lag.p90_us", LowerIsBetter),
+    ("latency.lag.p99_us", LowerIsBetter),
+    ("time_wait.client.peak", LowerIsBetter),
+    ("time_wait.server.peak", LowerIsBetter),
+    ("time_wait.overdue.client_peak", LowerIsBetter),
+    ("time_wait.overdue.server_peak", LowerIsBetter),
+    ("time_wait.lifetime_seconds.p50", Neither),
+    ("time_wait.lifetime_seconds.p99", Neither),
+    ("port_reuse_seconds.p50", LowerIsBetter),
+    ("port_reuse_seconds.p99", LowerIsBetter),
+    ("server.accepted", Neither),
+];
+
+/// The number at a dotted path of a record's JSON; None where it was not measured. A key may itself have dots.
+#[must_use]
+pub fn number(record: &Value, path: &str) -> Option<f64> {
+    if path == CONNECTIONS_PER_CPU_SECOND {
+        let connected = number(record, "outcomes.connected")?;
+        let seconds = number(record, "rates.client_cpu_seconds").filter(|seconds| *seconds > 0.0)?;
+        return Some(connected / seconds);
+    }
+    match record.get(path) {
+        Some(value) => value.as_f64(),
+        None => path
+            .split_once('.')
+            .and_then(|(key, rest)| number(record.get(key)?, rest)),
+    }
+}
+
+/// The path nearest to `wanted` among all numbers of these records, if one is near enough to be what was meant.
+#[must_use]
+pub fn nearest<'a>(wanted: &str, records: impl IntoIterator<Item = &'a Value>) -> Option<String> {
+    let mut paths: Vec<String> = METRICS.iter().map(|(path, _)| (*path).to_owned()).collect();
+    records
+        .into_iter()
+        .for_each(|record| number_paths(record, "", &mut paths));
+    paths
+        .into_iter()
+        .map(|path| (strsim::jaro_winkler(&path, wanted), path))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, path)| path)
+}
+
+fn number_paths(value: &Value, prefix: &str, into: &mut Vec<String>) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let path = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
+        if value.is_number() {
+            into.push(path);
+        } else {
+            number_paths(value, &path, into);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_was_not_measured_is_absent_and_not_zero() {
+        let record = json!({"latency": {"connect": null}, "outcomes": {"ok": 3}, "cell": {"load.rate": 400}});
+        assert_eq!(number(&record, "outcomes.ok"), Some(3.0));
+        assert_eq!(number(&record, "latency.connect.p99_us"), None);
+        assert_eq!(number(&record, "outcomes"), None);
+        assert_eq!(number(&record, "cell.load.rate"), Some(400.0));
+        assert_eq!(number(&record, CONNECTIONS_PER_CPU_SECOND), None);
+    }
+
+    #[test]
+    fn connections_per_cpu_second_is_a_quotient_and_needs_cpu_time() {
+        let record = |cpu: f64| json!({"outcomes": {"connected": 3000}, "rates": {"client_cpu_seconds": cpu}});
+        assert_eq!(number(&record(1.5), CONNECTIONS_PER_CPU_SECOND), Some(2000.0));
+        assert_eq!(number(&record(0.0), CONNECTIONS_PER_CPU_SECOND), None);
+    }
+
+    #[test]
+    fn a_misspelt_metric_has_a_nearest_name() {
+        let record = json!({"counters": {"client": {"ActiveOpens": 3}}});
+        assert_eq!(
+            nearest("latency.conect.p99_us", [&record]).unwrap(),
+            "latency.connect.p99_us"
+        );
+        assert_eq!(
+            nearest("counters.client.ActiveOpen", [&record]).unwrap(),
+            "counters.client.ActiveOpens"
+        );
+        assert_eq!(nearest("zzz", [&record]), None);
+    }
+}

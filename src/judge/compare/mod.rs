@@ -1,0 +1,326 @@
+//! Compares two sets of records: base and new, by scenario and matrix cell, metric by metric.
+//!
+//! `comparable` decides whether they may be compared, `pairs` joins them, `metrics` says which numbers are compared, `stats` and `rank_test` tell change from
+//! noise, `limit` reads what `--fail-if` says and `gate` judges it. Reads records only; no file, no clock, no terminal.
+//!
+//! Two rules are kept throughout. A gate that cries wolf is switched off: a limit fails only when the whole confidence
+//! interval is beyond it and the rank test agrees, at an error that all limits of one comparison share. And what cannot be
+//! told is inconclusive, never a pass: too few repeats say how many it would take.
+#![forbid(unsafe_code)]
+
+pub mod comparable;
+mod gate;
+pub mod limit;
+pub mod metrics;
+mod pairs;
+pub mod rank_test;
+pub mod stats;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::record::schema::{Record, Status};
+use comparable::{Class, Difference};
+pub use gate::JudgedLimit;
+use limit::Limit;
+use metrics::Direction;
+pub use pairs::record_name;
+use pairs::{Pair, pair_up, whole};
+use stats::Interval;
+
+/// The `schema` key of every comparison.
+pub const SCHEMA: &str = "linger.comparison/1";
+
+/// How to compare.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// When to fail.
+    pub limits: Vec<Limit>,
+    /// What may differ between base and new.
+    pub allow: BTreeSet<Class>,
+    /// Of each interval and test, two-sided: 0.99 is one error in a hundred.
+    pub confidence: f64,
+    /// The smallest relative change that matters: 0.10 is ten per cent more, or one eleventh less.
+    pub effect: f64,
+    /// Of the bootstrap.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: vec![],
+            allow: BTreeSet::new(),
+            confidence: 0.99,
+            effect: 0.10,
+            seed: 1,
+        }
+    }
+}
+
+impl Options {
+    /// The error allowed in one direction, between 0 and 0.5 whatever the confidence asked for.
+    fn tail(&self) -> f64 {
+        let tail = (1.0 - self.confidence) / 2.0;
+        if tail.is_nan() { 0.005 } else { tail.clamp(1e-6, 0.4999) }
+    }
+}
+
+/// Evaluates CEL over a record: whether it is true.
+///
+/// The error says what the record lacks.
+pub type Evaluate<'a> = &'a dyn Fn(&Record, &str) -> Result<bool, String>;
+
+/// Base against new.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Always `linger.comparison/1`.
+    pub schema: &'static str,
+    /// The one thing that differs, such as `kernel 6.1.0 against 6.18.44`; null where nothing or much does.
+    pub heading: Option<String>,
+    /// `unmet` when a limit was crossed, `inconclusive` when one could not be judged, or there is none and no metric could.
+    pub status: Status,
+    pub confidence: f64,
+    pub effect: f64,
+    pub limits: Vec<JudgedLimit>,
+    pub differences: BTreeSet<Difference>,
+    /// What else a reader should know, such as records that were left out.
+    pub notes: Vec<String>,
+    pub groups: Vec<Group>,
+}
+
+impl Comparison {
+    /// 0, 3 when a limit was crossed, 5 when it could not be told.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.status {
+            Status::Met => 0,
+            Status::Unmet => 3,
+            Status::Inconclusive | Status::Unavailable => 5,
+        }
+    }
+}
+
+/// One scenario and matrix cell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Group {
+    pub id: String,
+    pub cell: BTreeMap<String, Value>,
+    pub base_repeats: usize,
+    pub new_repeats: usize,
+    pub metrics: Vec<Compared>,
+}
+
+impl Group {
+    /// `exhaustion, close.closer = client`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        pairs::name(&self.id, &self.cell)
+    }
+}
+
+/// One metric, base against new.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Compared {
+    /// The record's key.
+    pub metric: String,
+    pub direction: Direction,
+    /// The repeats that have the metric, in the order of the records.
+    pub base: Vec<f64>,
+    pub new: Vec<f64>,
+    pub base_median: Option<f64>,
+    pub new_median: Option<f64>,
+    /// Median to median. Null where a side has none, or where base is 0 and new is not: infinitely more.
+    pub ratio: Option<f64>,
+    pub interval: Option<Interval>,
+    /// Mann–Whitney, two-sided.
+    pub p: Option<f64>,
+    /// The relative spread of repeats on the noisier side.
+    pub noise: Option<f64>,
+    pub verdict: Change,
+    /// About how many repeats a side would tell; where the verdict is inconclusive for want of them.
+    pub repeats_needed: Option<usize>,
+}
+
+/// What became of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// The whole interval is within the effect that matters.
+    Same,
+    Better,
+    Worse,
+    /// It changed, and which way is better is not known.
+    Changed,
+    Inconclusive,
+}
+
+impl Change {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Changed => "changed",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// Why two sets of records were not compared.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CompareError {
+    #[error("{side} has no record to compare ({given} given, {left_out} of them interrupted or unavailable)")]
+    Nothing {
+        side: &'static str,
+        given: usize,
+        left_out: usize,
+    },
+    #[error("base and new are not comparable:{}\nmeasure both alike, or say --allow {}", lines(.0), classes(.0))]
+    NotComparable(BTreeSet<Difference>),
+    #[error("base and new have no cell in common:{}\ngive records of the same scenario and matrix", lines(.0))]
+    NothingInCommon(BTreeSet<Difference>),
+}
+
+fn lines(differences: &BTreeSet<Difference>) -> String {
+    differences
+        .iter()
+        .map(|difference| format!("\n  {difference}"))
+        .collect()
+}
+
+fn classes(differences: &BTreeSet<Difference>) -> String {
+    let classes: BTreeSet<&str> = differences.iter().map(|difference| difference.class.name()).collect();
+    classes.into_iter().collect::<Vec<_>>().join(",")
+}
+
+/// Compares new with base.
+///
+/// # Errors
+/// When a side has no whole record, or when they differ in what `options.allow` does not name.
+pub fn compare(
+    base: &[Record],
+    new: &[Record],
+    options: &Options,
+    evaluate: Evaluate<'_>,
+) -> Result<Comparison, CompareError> {
+    let mut notes = Vec::new();
+    let base = whole("base", base, &mut notes)?;
+    let new = whole("new", new, &mut notes)?;
+    let (pairs, mut differences) = pair_up(&base, &new);
+    for pair in &pairs {
+        differences.extend(comparable::differences(&pair.base, &pair.new));
+    }
+    let refused: BTreeSet<Difference> = differences
+        .iter()
+        .filter(|difference| !options.allow.contains(&difference.class))
+        .cloned()
+        .collect();
+    if !refused.is_empty() {
+        return Err(CompareError::NotComparable(refused));
+    }
+    if pairs.is_empty() {
+        return Err(CompareError::NothingInCommon(differences));
+    }
+    let groups: Vec<Group> = pairs.iter().map(|pair| compare_group(pair, options)).collect();
+    let limits = gate::judge(&pairs, options, evaluate);
+    Ok(Comparison {
+        schema: SCHEMA,
+        heading: comparable::heading(&differences),
+        status: status(&limits, &groups),
+        confidence: options.confidence,
+        effect: options.effect,
+        limits,
+        differences,
+        notes,
+        groups,
+    })
+}
+
+fn compare_group(pair: &Pair<'_>, options: &Options) -> Group {
+    let measured = metrics::METRICS.iter().filter_map(|(metric, direction)| {
+        let (base, new) = pair.values(metric);
+        // What neither side measured says nothing; what one side lacks has to be seen.
+        (!base.is_empty() || !new.is_empty()).then(|| compare_metric(metric, *direction, base, new, options))
+    });
+    Group {
+        id: pair.id.clone(),
+        cell: pair.cell.clone(),
+        base_repeats: pair.base.len(),
+        new_repeats: pair.new.len(),
+        metrics: measured.collect(),
+    }
+}
+
+fn compare_metric(metric: &str, direction: Direction, base: Vec<f64>, new: Vec<f64>, options: &Options) -> Compared {
+    let tail = options.tail();
+    let (base_median, new_median) = (stats::median(&base), stats::median(&new));
+    let ratio = base_median.zip(new_median).map(|(base, new)| stats::ratio(base, new));
+    let interval = stats::bootstrap(&base, &new, tail, options.seed);
+    let p = rank_test::mann_whitney(&base, &new).map(rank_test::RankTest::two_sided);
+    let noise = noisier(&base, &new);
+    let verdict = match (ratio, interval, p) {
+        (Some(ratio), Some(interval), Some(p)) if rank_test::smallest_p(base.len(), new.len()) <= tail => {
+            change(ratio, interval, p <= 2.0 * tail, direction, options.effect)
+        }
+        _ => Change::Inconclusive,
+    };
+    let wanting = verdict == Change::Inconclusive && ratio.is_some();
+    let needed = || rank_test::repeats_to_tell(1.0 + options.effect, noise.unwrap_or(0.0), tail);
+    Compared {
+        metric: metric.to_owned(),
+        direction,
+        repeats_needed: wanting.then(|| needed().max(base.len().min(new.len()) + 1)),
+        base,
+        new,
+        base_median,
+        new_median,
+        ratio: ratio.filter(|ratio| ratio.is_finite()),
+        interval,
+        p,
+        noise,
+        verdict,
+    }
+}
+
+fn noisier(base: &[f64], new: &[f64]) -> Option<f64> {
+    let (base, new) = (stats::noise(base), stats::noise(new));
+    base.into_iter().chain(new).max_by(f64::total_cmp)
+}
+
+/// A change is one that the rank test and the interval both see and that is large enough to matter.
+fn change(ratio: f64, interval: Interval, unlikely: bool, direction: Direction, effect: f64) -> Change {
+    let (least, most) = (1.0 / (1.0 + effect), 1.0 + effect);
+    let seen = unlikely && (interval.low > 1.0 || interval.high < 1.0);
+    if seen && !(least..=most).contains(&ratio) {
+        match (direction, ratio > 1.0) {
+            (Direction::Neither, _) => Change::Changed,
+            (Direction::LowerIsBetter, true) | (Direction::HigherIsBetter, false) => Change::Worse,
+            (Direction::LowerIsBetter, false) | (Direction::HigherIsBetter, true) => Change::Better,
+        }
+    } else if interval.low >= least && interval.high <= most {
+        Change::Same
+    } else {
+        Change::Inconclusive
+    }
+}
+
+/// Limits decide; where none is given, only that something could be told at all.
+fn status(limits: &[JudgedLimit], groups: &[Group]) -> Status {
+    let any = |status| limits.iter().any(|limit| limit.status == status);
+    let told = groups
+        .iter()
+        .flat_map(|group| &group.metrics)
+        .any(|metric| metric.verdict != Change::Inconclusive);
+    if any(Status::Unmet) {
+        Status::Unmet
+    } else if any(Status::Inconclusive) || (limits.is_empty() && !told) {
+        Status::Inconclusive
+    } else {
+        Status::Met
+    }
+}

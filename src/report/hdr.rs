@@ -1,0 +1,159 @@
+//! HdrHistogram's own text forms of a record's latencies: the interval log, and the percentile distribution.
+//!
+//! The interval log (`.hlog`) loses nothing and is read by HistogramLogAnalyzer and HistogramLogProcessor; the percentile
+//! text is what hdrhistogram's plotter reads. Both show values in µs; the histograms hold nanoseconds.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use thiserror::Error;
+
+use crate::judge::compare::record_name;
+use crate::record::histogram::LatencyHistogram;
+use crate::record::schema::{Latencies, Record};
+
+const NANOS_PER_MICRO: f64 = 1000.0;
+/// Steps to each halving of the distance to 100 %, as HdrHistogram's own tools print them.
+const TICKS_PER_HALF: u32 = 5;
+
+/// Why a record's histogram was not read.
+#[derive(Debug, Error)]
+pub enum HdrError {
+    #[error("{record}: latency.{latency}.hdr is damaged: {reason}")]
+    Damaged {
+        record: String,
+        latency: &'static str,
+        reason: String,
+    },
+    #[error("{record}: started_at is `{found}`, expected a time as 2026-01-31T12:00:00Z")]
+    NoTime { record: String, found: String },
+}
+
+/// Every latency of these records as an interval log: a line each, tagged by the latency's name and the record's ordinal
+/// (`connect` for one record, `connect.2` for the second of several).
+///
+/// # Errors
+/// A histogram that cannot be decoded, or a start that is no time.
+pub fn interval_log(records: &[Record]) -> Result<String, HdrError> {
+    let (mut bytes, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
+    let mut builder = IntervalLogWriterBuilder::new();
+    builder.add_comment("[linger: values are nanoseconds, maxima are shown in microseconds]");
+    for (index, record) in records.iter().enumerate() {
+        builder.add_comment(&format!("[record {}: {}]", index + 1, name(record)));
+    }
+    builder.with_max_value_divisor(NANOS_PER_MICRO);
+    let mut log = builder
+        .begin_log_with(&mut bytes, &mut serializer)
+        .expect("writing to memory");
+    for (index, record) in records.iter().enumerate() {
+        let began = began(record)?;
+        let lasted = record.rates.as_ref().map_or(0.0, |rates| rates.load_seconds);
+        let lasted = Duration::try_from_secs_f64(lasted).unwrap_or_default();
+        for (latency, histogram) in histograms(record)? {
+            let tag = if records.len() == 1 {
+                latency.to_owned()
+            } else {
+                format!("{latency}.{}", index + 1)
+            };
+            log.write_histogram(&histogram, began, lasted, Tag::new(&tag))
+                .expect("writing to memory");
+        }
+    }
+    drop(log);
+    Ok(String::from_utf8(bytes).expect("an interval log is text"))
+}
+
+/// Every latency of these records as a percentile distribution, values in µs, each under a comment with its name.
+///
+/// # Errors
+/// A histogram that cannot be decoded.
+pub fn percentiles(records: &[Record]) -> Result<String, HdrError> {
+    let mut text = String::new();
+    for record in records {
+        for (latency, histogram) in histograms(record)? {
+            let separator = if text.is_empty() { "" } else { "\n" };
+            let _ = writeln!(text, "{separator}#[{}: latency.{latency}, µs]", name(record));
+            distribution(&histogram, &mut text);
+        }
+    }
+    Ok(text)
+}
+
+fn distribution(histogram: &Histogram<u64>, text: &mut String) {
+    let us = |nanos: u64| nanos as f64 / NANOS_PER_MICRO;
+    let _ = writeln!(
+        text,
+        "{:>12} {:>14} {:>10} {:>14}\n",
+        "Value", "Percentile", "TotalCount", "1/(1-Percentile)"
+    );
+    let mut total = 0;
+    for step in histogram.iter_quantiles(TICKS_PER_HALF) {
+        total += step.count_since_last_iteration();
+        let (value, quantile) = (us(step.value_iterated_to()), step.quantile_iterated_to());
+        let _ = write!(text, "{value:>12.3} {quantile:>14.12} {total:>10}");
+        let _ = if quantile < 1.0 {
+            writeln!(text, " {:>14.2}", 1.0 / (1.0 - quantile))
+        } else {
+            writeln!(text)
+        };
+    }
+    let (mean, deviation) = (histogram.mean() / NANOS_PER_MICRO, histogram.stdev() / NANOS_PER_MICRO);
+    let _ = writeln!(text, "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]");
+    let _ = writeln!(
+        text,
+        "#[Max     = {:>12.3}, Total count    = {:>12}]",
+        us(histogram.max()),
+        histogram.len()
+    );
+}
+
+fn name(record: &Record) -> String {
+    format!("{}, repeat {}", record_name(record), record.repeat)
+}
+
+fn began(record: &Record) -> Result<Duration, HdrError> {
+    humantime::parse_rfc3339(&record.started_at)
+        .ok()
+        .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok())
+        .ok_or_else(|| HdrError::NoTime {
+            record: name(record),
+            found: record.started_at.clone(),
+        })
+}
+
+/// The record's histograms by name, in the order of the record.
+fn histograms(record: &Record) -> Result<Vec<(&'static str, Histogram<u64>)>, HdrError> {
+    let Some(latencies) = &record.latency else {
+        return Ok(vec![]);
+    };
+    let Latencies {
+        connect,
+        connect_call,
+        session,
+        from_intended_start,
+        connect_failed,
+        lag,
+    } = latencies;
+    let all = [
+        ("connect", connect),
+        ("connect_call", connect_call),
+        ("session", session),
+        ("from_intended_start", from_intended_start),
+        ("connect_failed", connect_failed),
+        ("lag", lag),
+    ];
+    all.into_iter()
+        .filter_map(|(latency, summary)| Some((latency, &summary.as_ref()?.hdr)))
+        .map(|(latency, hdr)| match LatencyHistogram::decode(hdr) {
+            Ok(histogram) => Ok((latency, histogram.into_hdr())),
+            Err(reason) => Err(HdrError::Damaged {
+                record: name(record),
+                latency,
+                reason,
+            }),
+        })
+        .collect()
+}
