@@ -65,9 +65,9 @@ impl Census {
         self.states[State::TimeWait as usize]
     }
 
-    /// Whether a FIN waits for its ACK: the state is about to change.
+    /// Whether a FIN, or the ACK of one, is still to come: the state is mostly about to change.
     pub(super) fn is_closing(&self) -> bool {
-        let waiting = [State::FinWait1, State::Closing, State::LastAck];
+        let waiting = [State::FinWait1, State::FinWait2, State::Closing, State::LastAck];
         waiting.into_iter().any(|state| self.states[state as usize] > 0)
     }
 

@@ -50,21 +50,25 @@ pub fn read() -> Option<BTreeMap<String, Slab>> {
 }
 
 /// Waits until the kernel has freed what earlier trials left, which it does some 100 ms after their labs are gone: until
-/// the TIME_WAIT caches are the same in three looks, or five seconds.
+/// the caches of TIME_WAIT sockets and of ports stand still in three looks, or five seconds.
 pub fn settle() {
     const LOOKS: u32 = 3;
     const BETWEEN: Duration = Duration::from_millis(200);
     let active = || {
         let slabs = read()?;
-        let of_time_wait = slabs.iter().filter(|(name, _)| name.starts_with("tw_sock"));
-        Some(of_time_wait.map(|(_, slab)| slab.active_objects).sum::<u64>())
+        let held = slabs
+            .iter()
+            .filter(|(name, _)| name.starts_with("tw_sock") || name.contains("bind"));
+        Some(held.map(|(_, slab)| slab.active_objects).sum::<u64>())
     };
+    // Others use the caches too.
+    let stands = |now: Option<u64>, last: Option<u64>| now.unwrap_or(0).abs_diff(last.unwrap_or(0)) < 100;
     let end = Instant::now() + Duration::from_secs(5);
     let (mut last, mut same) = (active(), 1);
     while last.is_some() && same < LOOKS && Instant::now() < end {
         std::thread::sleep(BETWEEN);
         let now = active();
-        same = if now == last { same + 1 } else { 1 };
+        same = if stands(now, last) { same + 1 } else { 1 };
         last = now;
     }
 }

@@ -56,7 +56,8 @@ mod tests {
         let side = json!({"peak": 0, "end": 0});
         let distribution =
             json!({"count": 1, "min": 60.0, "p50": 60.0, "p99": 61.0, "max": 62.0, "resolution_seconds": 1.0});
-        let counters = json!({"TCPAbortOnData": 0, "TWRecycled": 0, "TCPTimeWaitOverflow": 0, "TW": 0});
+        let counters =
+            json!({"TCPAbortOnData": 0, "TWRecycled": 0, "TCPTimeWaitOverflow": 0, "TW": 0, "ListenOverflows": 1});
         let latency = json!({"p50_us": 1.0, "p90_us": 2.0, "max_us": 3.0});
         let range = json!({"net.ipv4.ip_local_port_range": "32768 60999"});
         let record = json!({
@@ -66,7 +67,7 @@ mod tests {
             "prediction": {"usable_ports": 100, "capacity": 100},
             "offered": {"attempted": 200},
             "server": {"bytes_received": 1000},
-            "latency": {"connect_call": latency, "lag": latency},
+            "latency": {"connect": latency, "connect_call": latency, "lag": latency},
             "slab": [{"cache": "tw_sock_TCP", "object_bytes": 256, "active_before": 0, "active_after": 20000}],
             "outcomes": {"ok": 100, "failed_total": 100, "failed": [
                 {"phase": "connect", "errno": "EADDRNOTAVAIL", "count": 100, "first_attempt": 101}
