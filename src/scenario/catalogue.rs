@@ -53,7 +53,7 @@ mod tests {
 
     /// A CEL truth value over a record that holds every key that expectations name.
     fn evaluate(expression: &str, trial: &TrialPlan) -> bool {
-        let side = json!({"peak": 0, "end": 0});
+        let side = json!({"peak": 1, "end": 1});
         let distribution =
             json!({"count": 1, "min": 60.0, "p50": 60.0, "p99": 61.0, "max": 62.0, "resolution_seconds": 1.0});
         let counters =
