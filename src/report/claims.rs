@@ -32,7 +32,11 @@ pub fn claims(plans: &[Plan], records: &[Record]) -> String {
 fn section(plan: &Plan, records: &[Record]) -> String {
     let first = plan.trials.first();
     let mut text = format!("\n### {}\n\n> {}\n\n", plan.id, plan.claim);
-    text.push_str(&format!("Sources: {}.\n\n{}\n\n", plan.sources.join("; "), plan.why));
+    text.push_str(&format!(
+        "Sources: {}.\n\n{}\n\n",
+        plan.sources.join("; "),
+        sentence(&plan.why)
+    ));
     text.push_str(&format!("How: `linger run {}`: {}.", plan.id, how(plan)));
     if let Some(holds) = first.and_then(|trial| trial.holds.as_deref()) {
         text.push_str(&format!(" The claim holds where\n\n```cel\n{}\n```\n", holds.trim()));
@@ -67,6 +71,13 @@ fn section(plan: &Plan, records: &[Record]) -> String {
         ]));
     }
     text
+}
+
+/// A head comment goes on after `Why:`, with a small letter.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
 }
 
 /// `4 trials: close.closer = client, server`, and in words what is loaded.
@@ -137,7 +148,7 @@ mod tests {
         let text = claims(&[plan], &records);
         for part in [
             "> ports run out",
-            "it must fail.",
+            "It must fail.",
             "2 trials (`load.in_flight` = 1, 2)",
             "| Linux 6.18.44, IPv4 | 28232 | holds | met |",
             "| Linux 4.4.0, IPv4 | 28232 | holds | met |",
