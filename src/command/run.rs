@@ -1,16 +1,16 @@
 //! `linger run`: load the scenarios, conduct each trial in a fresh lab, judge, store, print.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
 use super::interrupt::Interrupt;
-use super::{Exit, print};
+use super::{Exit, print, tell};
 use crate::cli::Run;
 use linger::judge;
-use linger::lab::{Privilege, limits, privilege};
+use linger::lab::{Privilege, Unavailable, limits, privilege};
 use linger::record::schema::Record;
 use linger::record::store::{self, Store};
 use linger::report::{self, Live, Style};
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
 }
 
 /// The means for a lab, if any plan needs one. What was refused is told by each trial's record.
-pub(super) fn acquire(plans: &[Plan]) -> Result<Privilege, linger::lab::Unavailable> {
+pub(super) fn acquire(plans: &[Plan]) -> Result<Privilege, Unavailable> {
     let trials = plans.iter().flat_map(|plan| &plan.trials);
     if trials.into_iter().all(|trial| trial.lab.topology == Topology::Host) {
         return Ok(Privilege::None);
@@ -57,7 +57,7 @@ pub(super) fn acquire(plans: &[Plan]) -> Result<Privilege, linger::lab::Unavaila
 
 struct Session<'a> {
     options: &'a Run,
-    privilege: Result<Privilege, linger::lab::Unavailable>,
+    privilege: Result<Privilege, Unavailable>,
     descriptors: u64,
     interrupt: Interrupt,
 }
@@ -70,9 +70,9 @@ impl Session<'_> {
         let mut records = Vec::new();
         for (index, trial) in plan.trials.iter().enumerate() {
             let mut telling = super::progress::Telling::new(plan, index, trial);
-            let conducted = self.trial(trial, &mut |event| telling.tell(&mut live, event));
+            let tell = &mut |event| telling.tell(&mut live, event);
+            let mut record = conduct(trial, &self.privilege, self.descriptors, &self.interrupt, tell);
             live.finish();
-            let mut record = conducted.with_context(|| format!("{}, trial {}", plan.id, index + 1))?;
             judge::judge(&mut record, &trial.expect);
             records.push(record);
             keep(&mut records, &mut store, self.options.json)?;
@@ -81,22 +81,13 @@ impl Session<'_> {
             }
         }
         if let Some(store) = &store {
-            eprintln!("{} → {}", plural(records.len(), "record"), store.path().display());
+            tell(format_args!(
+                "{} → {}",
+                plural(records.len(), "record"),
+                store.path().display()
+            ));
         }
         Ok(records)
-    }
-
-    fn trial(&self, plan: &TrialPlan, tell: &mut dyn FnMut(Event)) -> Result<Record> {
-        let privilege = match &self.privilege {
-            Ok(privilege) => *privilege,
-            Err(why) => return Ok(trial::unavailable(plan, why)),
-        };
-        let means = Means {
-            privilege,
-            descriptors: self.descriptors,
-            stop: self.interrupt.flag(),
-        };
-        Ok(trial::conduct(plan, means, tell)?)
     }
 
     /// The file of a scenario's records; none with `--json` alone, which has them on stdout.
@@ -112,12 +103,38 @@ impl Session<'_> {
     /// One screen for one record, one table for several; on stderr where stdout has the records.
     fn show(&self, records: &[Record]) -> Result<()> {
         if self.options.json {
-            eprint!("{}", screen(records, Style::of(&io::stderr())));
+            tell(screen(records, Style::of(&io::stderr())).trim_end());
         } else {
             print(screen(records, Style::of(&io::stdout())).as_bytes())?;
         }
         Ok(())
     }
+}
+
+/// One trial's record. One that could not be conducted is a record too: those before and after it are worth keeping.
+pub(super) fn conduct(
+    plan: &TrialPlan,
+    privilege: &Result<Privilege, Unavailable>,
+    descriptors: u64,
+    interrupt: &Interrupt,
+    tell: &mut dyn FnMut(Event),
+) -> Record {
+    let privilege = match privilege {
+        Ok(privilege) => *privilege,
+        Err(why) => return trial::unavailable(plan, why),
+    };
+    let means = Means {
+        privilege,
+        descriptors,
+        stop: interrupt.flag(),
+    };
+    trial::conduct(plan, means, tell).unwrap_or_else(|error| {
+        let why = Unavailable {
+            reason: error.to_string(),
+            remedy: "see what the kernel refused (linger check), and report it if it should not have".into(),
+        };
+        trial::unavailable(plan, &why)
+    })
 }
 
 /// Writes the latest record; a scenario's last has the verdict on its claim.
@@ -138,7 +155,7 @@ pub(super) fn keep(records: &mut [Record], store: &mut Option<Store>, json: bool
     if json {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
-        print(&line)?;
+        put(&line)?;
     }
     Ok(())
 }
@@ -155,6 +172,15 @@ pub(super) fn screen(records: &[Record], style: Style) -> String {
     };
     let claim = judge::claim(records).map(|claim| report::claim(&claim, style));
     table + &claim.unwrap_or_default()
+}
+
+/// Writes a record to stdout. Unlike a screen, a record that nobody takes is lost, so that going on would be in vain.
+fn put(line: &[u8]) -> Result<()> {
+    let mut stdout = io::stdout();
+    stdout
+        .write_all(line)
+        .and_then(|()| stdout.flush())
+        .context("writing a record to stdout")
 }
 
 fn plural(count: usize, what: &str) -> String {

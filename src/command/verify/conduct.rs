@@ -9,11 +9,12 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::super::interrupt::Interrupt;
+use super::super::run::conduct;
+use super::super::tell;
 use super::schedule::Schedule;
 use linger::lab::{Privilege, Unavailable};
 use linger::record::schema::Record;
 use linger::scenario::plan::TrialPlan;
-use linger::trial::{self, Means};
 
 /// How often progress is shown and an interrupt looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -31,7 +32,7 @@ impl Hall<'_> {
     /// and those that run end early.
     ///
     /// # Errors
-    /// The first error of a trial, or of `take`; no trial begins after it.
+    /// The first error of `take`, or no thread could be started; no trial begins after it.
     pub(super) fn conduct(
         &self,
         trials: &[&TrialPlan],
@@ -48,7 +49,8 @@ impl Hall<'_> {
                     && let Some(index) = schedule.next()
                 {
                     let (send, plan) = (send.clone(), trials[index]);
-                    let work = move || drop(send.send((index, self.trial(plan))));
+                    let record = || conduct(plan, self.privilege, self.descriptors, self.interrupt, &mut |_| {});
+                    let work = move || drop(send.send((index, record())));
                     let spawned = thread::Builder::new()
                         .name("trial".to_owned())
                         .spawn_scoped(scope, work);
@@ -66,25 +68,10 @@ impl Hall<'_> {
                 };
                 schedule.ended(index);
                 progress.done += 1;
-                let taken = record
-                    .with_context(|| trials[index].id.clone())
-                    .and_then(|record| take(index, record));
+                let taken = take(index, record);
                 outcome = outcome.and(taken);
             }
         })
-    }
-
-    fn trial(&self, plan: &TrialPlan) -> Result<Record> {
-        let privilege = match self.privilege {
-            Ok(privilege) => *privilege,
-            Err(why) => return Ok(trial::unavailable(plan, why)),
-        };
-        let means = Means {
-            privilege,
-            descriptors: self.descriptors,
-            stop: self.interrupt.flag(),
-        };
-        Ok(trial::conduct(plan, means, &mut |_| {})?)
     }
 }
 
@@ -143,7 +130,7 @@ impl Shown {
                 bar.tick();
             }
             None => {
-                eprintln!("{line}");
+                tell(line);
                 self.told = Instant::now();
             }
         }

@@ -14,7 +14,7 @@ use self::conduct::Hall;
 use self::schedule::{Job, Lanes, Schedule};
 use super::interrupt::Interrupt;
 use super::run::{DEFAULT_OUT, acquire, keep};
-use super::{Exit, Usage, print};
+use super::{Exit, Usage, print, tell};
 use crate::cli::Verify;
 use linger::judge;
 use linger::lab::limits;
@@ -42,12 +42,12 @@ pub(crate) fn verify(options: &Verify) -> Result<Exit> {
     };
     let trials: Vec<&TrialPlan> = plans.iter().flat_map(|plan| &plan.trials).collect();
     let schedule = Schedule::new(trials.iter().map(|trial| Job::of(trial)).collect(), lanes);
-    eprintln!(
+    tell(format_args!(
         "{} claims, {} trials: about {:.0} s",
         plans.len(),
         trials.len(),
         schedule.expected().as_secs_f64().ceil()
-    );
+    ));
     let mut books = Books::new(options);
     hall.conduct(&trials, schedule, |index, record| books.enter(trials[index], record))?;
     books.close(interrupt.raised())
@@ -119,12 +119,12 @@ impl<'a> Books<'a> {
     fn close(self, interrupted: bool) -> Result<Exit> {
         let records: Vec<Record> = self.kept.into_values().flat_map(|(records, _)| records).collect();
         if self.options.json {
-            eprint!("{}", report::verify(&records, Style::of(&io::stderr())));
+            tell(report::verify(&records, Style::of(&io::stderr())).trim_end());
         } else {
             print(report::verify(&records, Style::of(&io::stdout())).as_bytes())?;
         }
         if let Some(directory) = directory(self.options) {
-            eprintln!("{} records → {}", records.len(), directory.display());
+            tell(format_args!("{} records → {}", records.len(), directory.display()));
         }
         if interrupted {
             return Ok(Exit::Interrupted);
