@@ -21,6 +21,8 @@ const EXIT_CODES: &str = "Exit codes: 0 all met · 1 internal error · 2 invalid
 pub(crate) enum Command {
     /// Run scenarios, each trial in a lab of its own, and judge them
     Run(Run),
+    /// Put the catalogue's claims to this kernel: claim by claim what it does, and the verdict
+    Verify(Verify),
     /// List the catalogue: id, claim, how long it takes, whether this machine can run it
     List(List),
     /// Show a scenario: why, claim, sources, text, and the prediction for this machine
@@ -54,6 +56,28 @@ pub(crate) struct Run {
     /// Use this topology instead of the scenario's
     #[arg(long, value_name = "TOPOLOGY")]
     pub(crate) lab: Option<LabTopology>,
+    /// Write records to DIR/<id>/<UTC time>.jsonl (default: results)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write records to stdout as JSON Lines, everything else to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Ids of the catalogue (see `linger list`) or paths of scenario files (default: the whole catalogue)
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Leave out what is expected to take more than 15 s by itself
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Set a key of every scenario, such as lab.family=ipv6
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Trials at once, at the most; most of them only wait (default: 8 for each CPU)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) jobs: Option<u32>,
     /// Write records to DIR/<id>/<UTC time>.jsonl (default: results)
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -132,6 +156,10 @@ pub(crate) enum Format {
     Terminal,
     /// Tables for a page or a CI summary
     Markdown,
+    /// One table of claims, as `linger verify` prints it
+    Verify,
+    /// A page of claims: why, how each is shown, figures and verdict by kernel
+    Claims,
     /// JUnit XML, a test case an expectation
     Junit,
     /// CSV, a row a record

@@ -231,6 +231,9 @@ fn measure(
     let (lab, destinations) = (prepared.lab, prepared.destinations);
     tell(Event::Predicted(prepared.prediction.clone()));
 
+    if plan.alone {
+        observe::slab::settle();
+    }
     let slab_before = observe::slab::read();
     let server_eyes = if lab.shares_namespace() {
         None

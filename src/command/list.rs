@@ -52,10 +52,14 @@ fn obstacle(plan: &Plan, means: Means<'_>) -> Result<Option<Unavailable>> {
 }
 
 fn as_json(plan: &Plan, obstacle: Option<&Unavailable>) -> String {
+    let first = plan.trials.first();
     let line = json!({
         "id": plan.id,
         "claim": plan.claim,
+        "holds": first.and_then(|trial| trial.holds.as_ref()),
+        "figure": first.and_then(|trial| trial.figure.as_ref()),
         "sources": plan.sources,
+        "alone": first.is_some_and(|trial| trial.alone),
         "trials": plan.trials.len(),
         "expected_seconds": plan.expected_duration().as_secs_f64(),
         "available": obstacle.is_none(),
@@ -71,7 +75,7 @@ fn as_text(plan: &Plan, obstacle: Option<&Unavailable>) -> String {
         count => format!("{count} trials"),
     };
     let mut text = format!(
-        "{:<26} {:>9}  ~{:<7} {}\n    {}\n",
+        "{:<26} {:>9}  ~{:<7} {}\n    {} [{}]\n",
         plan.id,
         trials,
         rounded(plan.expected_duration()),
@@ -81,6 +85,7 @@ fn as_text(plan: &Plan, obstacle: Option<&Unavailable>) -> String {
             "unavailable here"
         },
         plan.claim,
+        plan.sources.join("; "),
     );
     if let Some(why) = obstacle {
         text += &format!("    {why}\n");

@@ -8,6 +8,7 @@ mod progress;
 mod report;
 mod run;
 mod show;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -57,6 +58,7 @@ pub(crate) fn tell_error(error: &anyhow::Error) {
 pub(crate) fn dispatch(command: Command) -> Result<Exit> {
     match command {
         Command::Run(options) => run::run(&options),
+        Command::Verify(options) => verify::verify(&options),
         Command::List(options) => list::list(&options),
         Command::Show(options) => show::show(&options),
         Command::Check(options) => check::check(&options),

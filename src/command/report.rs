@@ -10,6 +10,7 @@ use crate::cli::{Format, Report};
 use linger::record::schema::Record;
 use linger::record::store;
 use linger::report::{self, Style};
+use linger::scenario::catalogue;
 
 /// Lines of a file that are no records, told one by one: a file that is something else has many.
 const PROBLEMS_TOLD: usize = 5;
@@ -23,6 +24,8 @@ pub(crate) fn report(options: &Report) -> Result<Exit> {
             .collect::<Vec<_>>()
             .join("\n"),
         Format::Markdown => report::markdown(&records),
+        Format::Verify => report::verify(&records, style(options)),
+        Format::Claims => report::claims(&catalogue::all()?, &records),
         Format::Junit => report::junit::records(&records),
         Format::Csv => report::csv::summary(&records),
         Format::CsvTimeline => report::csv::timeline(&records),

@@ -20,7 +20,7 @@ use linger::scenario::{self};
 use linger::trial::{self, Event, Means};
 
 /// Where records go without `--out`.
-const DEFAULT_OUT: &str = "results";
+pub(super) const DEFAULT_OUT: &str = "results";
 
 pub(crate) fn run(options: &Run) -> Result<Exit> {
     let topology = options.lab.map(Topology::from);
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
 }
 
 /// The means for a lab, if any plan needs one. What was refused is told by each trial's record.
-fn acquire(plans: &[Plan]) -> Result<Privilege, Unavailable> {
+pub(super) fn acquire(plans: &[Plan]) -> Result<Privilege, Unavailable> {
     let trials = plans.iter().flat_map(|plan| &plan.trials);
     if trials.into_iter().all(|trial| trial.lab.topology == Topology::Host) {
         return Ok(Privilege::None);
@@ -70,19 +70,12 @@ impl Session<'_> {
         let mut records = Vec::new();
         for (index, trial) in plan.trials.iter().enumerate() {
             let mut telling = super::progress::Telling::new(plan, index, trial);
-            let conducted = self.trial(trial, &mut |event| telling.tell(&mut live, event));
+            let tell = &mut |event| telling.tell(&mut live, event);
+            let mut record = conduct(trial, &self.privilege, self.descriptors, &self.interrupt, tell);
             live.finish();
-            let mut record = conducted;
             judge::judge(&mut record, &trial.expect);
-            if let Some(store) = &mut store {
-                store.append(&record)?;
-            }
-            if self.options.json {
-                let mut line = serde_json::to_vec(&record)?;
-                line.push(b'\n');
-                put(&line)?;
-            }
             records.push(record);
+            keep(&mut records, &mut store, self.options.json)?;
             if self.interrupt.raised() {
                 break;
             }
@@ -95,26 +88,6 @@ impl Session<'_> {
             ));
         }
         Ok(records)
-    }
-
-    /// One trial's record. One that could not be conducted is a record too: those before and after it are worth keeping.
-    fn trial(&self, plan: &TrialPlan, tell: &mut dyn FnMut(Event)) -> Record {
-        let privilege = match &self.privilege {
-            Ok(privilege) => *privilege,
-            Err(why) => return trial::unavailable(plan, why),
-        };
-        let means = Means {
-            privilege,
-            descriptors: self.descriptors,
-            stop: self.interrupt.flag(),
-        };
-        trial::conduct(plan, means, tell).unwrap_or_else(|error| {
-            let why = Unavailable {
-                reason: error.to_string(),
-                remedy: "see what the kernel refused (linger check), and report it if it should not have".into(),
-            };
-            trial::unavailable(plan, &why)
-        })
     }
 
     /// The file of a scenario's records; none with `--json` alone, which has them on stdout.
@@ -138,16 +111,67 @@ impl Session<'_> {
     }
 }
 
+/// One trial's record. One that could not be conducted is a record too: those before and after it are worth keeping.
+pub(super) fn conduct(
+    plan: &TrialPlan,
+    privilege: &Result<Privilege, Unavailable>,
+    descriptors: u64,
+    interrupt: &Interrupt,
+    tell: &mut dyn FnMut(Event),
+) -> Record {
+    let privilege = match privilege {
+        Ok(privilege) => *privilege,
+        Err(why) => return trial::unavailable(plan, why),
+    };
+    let means = Means {
+        privilege,
+        descriptors,
+        stop: interrupt.flag(),
+    };
+    trial::conduct(plan, means, tell).unwrap_or_else(|error| {
+        let why = Unavailable {
+            reason: error.to_string(),
+            remedy: "see what the kernel refused (linger check), and report it if it should not have".into(),
+        };
+        trial::unavailable(plan, &why)
+    })
+}
+
+/// Writes the latest record; a scenario's last has the verdict on its claim.
+pub(super) fn keep(records: &mut [Record], store: &mut Option<Store>, json: bool) -> Result<()> {
+    let trials = records.last().and_then(|record| record.scenario["trials"].as_u64());
+    let claim = if Some(records.len() as u64) == trials {
+        judge::claim(records)
+    } else {
+        None
+    };
+    let Some(record) = records.last_mut() else {
+        return Ok(());
+    };
+    record.claim = claim;
+    if let Some(store) = store {
+        store.append(record)?;
+    }
+    if json {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        put(&line)?;
+    }
+    Ok(())
+}
+
 fn record_path(directory: &Path, id: &str) -> PathBuf {
     store::default_path(directory, id, SystemTime::now())
 }
 
 /// What a person is shown of a scenario's records.
 pub(super) fn screen(records: &[Record], style: Style) -> String {
-    match records {
+    let table = match records {
         [record] => report::trial(record, style),
         records => report::matrix(records, style),
-    }
+    };
+    let claim = judge::claim(records).map(|claim| report::claim(&claim, style));
+    table + &claim.unwrap_or_default()
 }
 
 /// Writes a record to stdout. Unlike a screen, a record that nobody takes is lost, so that going on would be in vain.

@@ -9,15 +9,19 @@ use crate::record::schema::Status;
 /// what was not measured does not pass.
 #[must_use]
 pub fn exit_code(statuses: impl IntoIterator<Item = Status>) -> i32 {
-    statuses
-        .into_iter()
-        .min_by_key(|status| severity(*status))
-        .map_or(5, |worst| match worst {
-            Status::Unmet => 3,
-            Status::Unavailable => 4,
-            Status::Inconclusive => 5,
-            Status::Met => 0,
-        })
+    match gravest(statuses) {
+        Status::Unmet => 3,
+        Status::Unavailable => 4,
+        Status::Inconclusive => 5,
+        Status::Met => 0,
+    }
+}
+
+/// The verdict that stands for several, in the order of [`exit_code`].
+#[must_use]
+pub fn gravest(statuses: impl IntoIterator<Item = Status>) -> Status {
+    let gravest = statuses.into_iter().min_by_key(|status| severity(*status));
+    gravest.unwrap_or(Status::Inconclusive)
 }
 
 /// The most severe is 0.

@@ -18,6 +18,7 @@ use cel::objects::Key;
 use cel::{Context, ExecutionError, Program, Value};
 use serde_json::Value as Json;
 
+use super::language;
 use super::paths::{Paths, path_text, step};
 use crate::record::schema::Record;
 
@@ -82,12 +83,13 @@ pub(super) fn compile(text: &str) -> Result<Program, String> {
     }
 }
 
-/// A record as CEL sees it: each top-level key a variable. To be used [`on_large_stack`].
+/// What was measured as CEL sees it. To be used [`on_large_stack`].
 pub(super) struct Evidence(Context<'static, 'static>);
 
 impl Evidence {
+    /// One record: each top-level key a variable.
     pub(super) fn new(record: &Record) -> Self {
-        let mut context = Context::default();
+        let mut context = language::context();
         if let Ok(Json::Object(keys)) = serde_json::to_value(record) {
             for (key, json) in keys {
                 if let Some(value) = cel_value(json) {
@@ -98,19 +100,44 @@ impl Evidence {
         Self(context)
     }
 
+    /// Several records: the list `records`.
+    pub(super) fn of_all(records: &[&Record]) -> Self {
+        let mut context = language::context();
+        let values = records.iter().map(|record| {
+            let json = serde_json::to_value(record).unwrap_or_default();
+            cel_value(json).unwrap_or(Value::Null)
+        });
+        context.add_variable_from_value("records", values.collect::<Vec<_>>());
+        Self(context)
+    }
+
     /// Whether `text` is true of the record.
     ///
     /// # Errors
     /// What is missing, or not as the expression needs it.
     pub(super) fn is_true(&self, text: &str) -> Result<bool, String> {
-        let program = compile(text)?;
-        if let Some(missing) = self.first_missing(program.expression()) {
-            return Err(missing);
+        match self.of_text(text)? {
+            Value::Bool(truth) => Ok(truth),
+            other => Err(format!("`{text}` gives {}, neither true nor false", shown(&other))),
         }
-        match self.value(program.expression()) {
-            Ok(Value::Bool(truth)) => Ok(truth),
-            Ok(other) => Err(format!("`{text}` gives {}, neither true nor false", shown(&other))),
-            Err(error) => Err(error),
+    }
+
+    /// What the expression `text` gives, in words.
+    ///
+    /// # Errors
+    /// As [`Evidence::is_true`].
+    pub(super) fn text(&self, text: &str) -> Result<String, String> {
+        Ok(match self.of_text(text)? {
+            Value::String(words) => words.to_string(),
+            other => shown(&other),
+        })
+    }
+
+    fn of_text(&self, text: &str) -> Result<Value, String> {
+        let program = compile(text)?;
+        match self.first_missing(program.expression()) {
+            Some(missing) => Err(missing),
+            None => self.value(program.expression()),
         }
     }
 

@@ -11,6 +11,9 @@ use crate::tcp::{CloseMode, Closer};
 /// 30,000 connections to one destination at the highest rate, the client closing first.
 pub(crate) fn plan() -> TrialPlan {
     TrialPlan {
+        alone: false,
+        trial: 1,
+        trials: 1,
         id: "exhaustion".into(),
         claim: "a claim".into(),
         holds: None,

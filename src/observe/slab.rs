@@ -1,8 +1,12 @@
 //! /proc/slabinfo: the kernel memory that connections take, for the whole machine; readable by root only.
 //!
-//! A cache that the kernel merged with another of the same size has no row of its own: it is absent, not empty.
+//! A cache that the kernel merged with others of the same size has no row of its own there, but a link in
+//! /sys/kernel/slab to what they are all in. That is read instead, and named by those of ours that are in it; what others
+//! keep there is in its figures too.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -30,7 +34,55 @@ pub struct Slab {
 /// The caches' state by name; None where slabinfo cannot be read.
 #[must_use]
 pub fn read() -> Option<BTreeMap<String, Slab>> {
-    std::fs::read_to_string("/proc/slabinfo").ok().map(|text| parse(&text))
+    let mut slabs = parse(&std::fs::read_to_string("/proc/slabinfo").ok()?);
+    let mut merged: BTreeMap<PathBuf, Vec<&str>> = BTreeMap::new();
+    for name in CACHES.into_iter().filter(|name| !slabs.contains_key(*name)) {
+        if let Ok(target) = std::fs::canonicalize(Path::new("/sys/kernel/slab").join(name)) {
+            merged.entry(target).or_default().push(name);
+        }
+    }
+    for (directory, names) in merged {
+        if let Some(slab) = merged_cache(&directory) {
+            slabs.insert(format!("{} (merged)", names.join(", ")), slab);
+        }
+    }
+    Some(slabs)
+}
+
+/// Waits until the kernel has freed what earlier trials left, which it does some 100 ms after their labs are gone: until
+/// the caches of TIME_WAIT sockets and of ports stand still in three looks, or five seconds.
+pub fn settle() {
+    const LOOKS: u32 = 3;
+    const BETWEEN: Duration = Duration::from_millis(200);
+    let active = || {
+        let slabs = read()?;
+        let held = slabs
+            .iter()
+            .filter(|(name, _)| name.starts_with("tw_sock") || name.contains("bind"));
+        Some(held.map(|(_, slab)| slab.active_objects).sum::<u64>())
+    };
+    // Others use the caches too.
+    let stands = |now: Option<u64>, last: Option<u64>| now.unwrap_or(0).abs_diff(last.unwrap_or(0)) < 100;
+    let end = Instant::now() + Duration::from_secs(5);
+    let (mut last, mut same) = (active(), 1);
+    while last.is_some() && same < LOOKS && Instant::now() < end {
+        std::thread::sleep(BETWEEN);
+        let now = active();
+        same = if stands(now, last) { same + 1 } else { 1 };
+        last = now;
+    }
+}
+
+/// The files' first word is the number; one for each memory node follows it.
+fn merged_cache(directory: &Path) -> Option<Slab> {
+    let number = |file| -> Option<u64> {
+        let text = std::fs::read_to_string(directory.join(file)).ok()?;
+        text.split_ascii_whitespace().next()?.parse().ok()
+    };
+    Some(Slab {
+        active_objects: number("objects")?,
+        object_bytes: number("slab_size")?,
+    })
 }
 
 /// Lines are `name active_objs num_objs objsize …`; headings have no number in second place.

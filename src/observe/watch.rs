@@ -26,6 +26,12 @@ const DUMP_EVERY: Duration = Duration::from_secs(1);
 /// Dumps that may be tried for the load's end, where the kernel calls one interrupted.
 const LOOKS_AT_END: u32 = 3;
 
+/// How long the look at the load's end waits for a FIN or the ACK of one that is still under way: a busy CPU takes
+/// segments from its queue late.
+const REST: Duration = Duration::from_millis(250);
+/// Between two looks for that.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
 /// One namespace, and what the last looks at it gave.
 #[derive(Debug)]
 struct Namespace {
@@ -281,12 +287,11 @@ impl Watch {
 
     /// The look at the load's end: its counts are the `end` values, and the counters stop here.
     fn look_at_end(&mut self) -> Result<(), LookError> {
-        let mut looks = 1;
-        while let Err(error) = self.dump() {
-            if looks == LOOKS_AT_END || !matches!(error, LookError::Interrupted) {
-                return Err(error);
-            }
-            looks += 1;
+        let end = Instant::now() + REST;
+        self.dump_at_end()?;
+        while self.census.iter().any(Census::is_closing) && Instant::now() < end {
+            std::thread::sleep(BETWEEN_LOOKS);
+            self.dump_at_end()?;
         }
         for namespace in &mut self.namespaces {
             namespace.after = namespace.eyes.counters()?;
@@ -297,6 +302,17 @@ impl Watch {
             side.states = census.by_name();
         }
         self.looked = true;
+        Ok(())
+    }
+
+    fn dump_at_end(&mut self) -> Result<(), LookError> {
+        let mut looks = 1;
+        while let Err(error) = self.dump() {
+            if looks == LOOKS_AT_END || !matches!(error, LookError::Interrupted) {
+                return Err(error);
+            }
+            looks += 1;
+        }
         Ok(())
     }
 

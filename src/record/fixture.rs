@@ -27,6 +27,7 @@ fn measured() -> Record {
             version: "0.1.0".into(),
         },
         started_at: "2026-11-22T09:12:44Z".into(),
+        took_seconds: Some(21.9),
         scenario: scenario(),
         cell: BTreeMap::new(),
         repeat: 1,
@@ -133,6 +134,7 @@ fn measured() -> Record {
                 },
             ],
         },
+        claim: None,
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Record {
     pub linger: Linger,
     /// When the trial began, RFC 3339, UTC.
     pub started_at: String,
+    /// How long the trial took, the making of its lab included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_seconds: Option<f64>,
     /// The resolved plan: every default filled in.
     pub scenario: Value,
     /// The matrix cell: dotted key → value.
@@ -71,6 +74,9 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Ledger>,
     pub verdict: Verdict,
+    /// What all of the scenario's records say of its claim; on the record of the trial that ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimVerdict>,
 }
 
 /// What one step of a sequence found.
@@ -390,6 +396,29 @@ pub struct Verdict {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
     pub expectations: Vec<Judged>,
+}
+
+/// The verdict on a scenario's claim, which is another thing than the expectations': a false claim is refuted, and where
+/// the kernel does what it is known to do the expectations are met.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClaimVerdict {
+    pub status: ClaimStatus,
+    /// What this kernel did.
+    pub figure: Option<String>,
+    /// Why the claim could not be judged, or its figure not be told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClaimStatus {
+    Holds,
+    Refuted,
+    /// A lab that it takes could not be made.
+    Unavailable,
+    /// A trial is missing, was interrupted, or measured nothing that can be judged.
+    Inconclusive,
 }
 
 /// One expectation, judged.

@@ -68,12 +68,12 @@ fn cells(record: &Record) -> [String; 9] {
     ]
 }
 
-fn row<const N: usize>(cells: [String; N]) -> String {
+pub(super) fn row<const N: usize>(cells: [String; N]) -> String {
     format!("| {} |\n", cells.map(|cell| escaped(&cell)).join(" | "))
 }
 
 /// A bar or a line's end would end the cell.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 

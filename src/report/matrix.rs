@@ -133,7 +133,7 @@ fn short_cell(record: &Record, keys: &BTreeSet<String>) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(" "))
 }
 
-fn id(record: &Record) -> String {
+pub(super) fn id(record: &Record) -> String {
     record.scenario.get("id").map(plain).unwrap_or_default()
 }
 
@@ -180,7 +180,7 @@ fn headings(columns: &[Column]) -> Vec<Vec<String>> {
 }
 
 /// A trial that is not met: its cell, and the expectations that do not hold.
-fn why_not(record: &Record, style: Style) -> String {
+pub(super) fn why_not(record: &Record, style: Style) -> String {
     let cell = cell_text(record);
     let name = if cell.is_empty() {
         id(record)

@@ -1,11 +1,13 @@
 //! Renders records for people and programs.
 //!
-//! `terminal` is the screen of one trial, `matrix` the table of several, `markdown` both for a repository, `live` the
-//! progress while a trial runs. All but `live` are pure: a record in, text out. Reads records only: knows nothing of
+//! `terminal` is the screen of one trial, `matrix` the table of several, `markdown` both for a repository, `claim` the
+//! verdict on a claim, `verify` the table of claims and `claims` the page of them, `live` the progress while a trial runs. All but `live` are pure: a record in, text out. Reads records only: knows nothing of
 //! labs, loads or how anything was measured.
 #![forbid(unsafe_code)]
 
 mod asked;
+mod claim;
+mod claims;
 pub mod compare;
 pub mod csv;
 mod expectation;
@@ -23,14 +25,18 @@ mod style;
 mod table;
 mod terminal;
 mod trust;
+mod verify;
 
 use crate::record::schema::{Record, Status};
 
+pub use claim::claim;
+pub use claims::claims;
 pub use live::{Live, Progress};
 pub use markdown::markdown;
 pub use matrix::matrix;
 pub use style::Style;
 pub use terminal::trial;
+pub use verify::verify;
 
 /// How a verdict's status is written, as in the record's JSON.
 fn status_name(status: Status) -> &'static str {

@@ -53,15 +53,22 @@ mod tests {
 
     /// A CEL truth value over a record that holds every key that expectations name.
     fn evaluate(expression: &str, trial: &TrialPlan) -> bool {
-        let side = json!({"peak": 0, "end": 0});
-        let distribution = json!({"count": 1, "min": 60.0, "p50": 60.0, "p99": 61.0, "max": 62.0});
-        let counters = json!({"TCPAbortOnData": 0, "TWRecycled": 0, "TCPSynRetrans": 0, "PAWSTimewait": 0});
+        let side = json!({"peak": 1, "end": 1});
+        let distribution =
+            json!({"count": 1, "min": 60.0, "p50": 60.0, "p99": 61.0, "max": 62.0, "resolution_seconds": 1.0});
+        let counters = json!({"TCPAbortOnData": 0, "TWRecycled": 0, "TCPTimeWaitOverflow": 0, "TW": 0, "ListenOverflows": 1,
+                "TCPSynRetrans": 0, "PAWSTimewait": 0});
+        let latency = json!({"p50_us": 1.0, "p90_us": 2.0, "max_us": 3.0});
+        let range = json!({"net.ipv4.ip_local_port_range": "32768 60999"});
         let record = json!({
             "cell": trial.cell,
             "scenario": trial,
-            "environment": {"hz": 250},
+            "environment": {"hz": 250, "sysctl": {"client": range, "server": range}},
             "prediction": {"usable_ports": 100, "capacity": 100},
             "offered": {"attempted": 200},
+            "server": {"bytes_received": 1000},
+            "latency": {"connect": latency, "connect_call": latency, "lag": latency},
+            "slab": [{"cache": "tw_sock_TCP", "object_bytes": 256, "active_before": 0, "active_after": 20000}],
             "outcomes": {"ok": 100, "failed_total": 100, "failed": [
                 {"phase": "connect", "errno": "EADDRNOTAVAIL", "count": 100, "first_attempt": 101}
             ]},
@@ -71,6 +78,10 @@ mod tests {
             "counters": {"client": counters, "server": counters},
         });
         let mut context = cel::Context::default();
+        // One of those that the judge adds.
+        context
+            .add_function("sum", |list: std::sync::Arc<Vec<cel::Value>>| list.len() as i64)
+            .unwrap();
         for (name, value) in record.as_object().unwrap() {
             context.add_variable_from_value(name, cel_value(value));
         }
@@ -107,8 +118,13 @@ mod tests {
             assert_eq!(plan.origin, "catalogue");
             assert!(plan.why.len() > 40, "{} does not say why it is", plan.id);
             assert!(!plan.sources.is_empty(), "{} names no source", plan.id);
-            let quick = plan.expected_duration() < Duration::from_secs(120);
-            assert!(quick, "{} takes {:?}", plan.id, plan.expected_duration());
+            // The longest waits for 60 s twice and more; `verify` has them side by side.
+            let longest = plan.trials.iter().map(TrialPlan::expected_duration).max();
+            assert!(
+                longest < Some(Duration::from_secs(180)),
+                "{} takes {longest:?}",
+                plan.id
+            );
         }
     }
 
@@ -176,7 +192,7 @@ mod tests {
         };
         assert_eq!(figures("exhaustion", ports), [28_232]);
         assert_eq!(figures("exhaustion-established", ports), [1000]);
-        // A tenth of 28232 and 36775.
+        // A tenth of 28232 and 36775, and even.
         assert_eq!(figures("widen-range", ports), [2_824, 3_678]);
         assert_eq!(
             figures("more-destinations", four_tuples),

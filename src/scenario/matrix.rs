@@ -14,8 +14,8 @@ use super::tree::{Entry, Node, Value};
 const MOST_TRIALS: usize = 1000;
 
 /// What makes a scenario the one it is, and cannot vary within it.
-const FIXED: [&str; 10] = [
-    "id", "claim", "holds", "figure", "sources", "repeats", "matrix", "step", "takes", "expect",
+const FIXED: [&str; 11] = [
+    "id", "claim", "holds", "figure", "alone", "sources", "repeats", "matrix", "step", "takes", "expect",
 ];
 
 #[derive(Clone, Debug)]

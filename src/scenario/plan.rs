@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::port_range;
 use super::spec::{Arrival, Family, Order, Protocol, Source, Topology};
 use super::step::Action;
 use crate::tcp::{CloseMode, Closer};
@@ -44,6 +45,14 @@ pub struct TrialPlan {
     /// CEL over `records`: what this kernel did.
     #[serde(default)]
     pub figure: Option<String>,
+    /// Whether no other trial may run beside it.
+    #[serde(default)]
+    pub alone: bool,
+    /// Which of the scenario's trials this is, from 1, and of how many.
+    #[serde(default = "one")]
+    pub trial: u32,
+    #[serde(default = "one")]
+    pub trials: u32,
     pub sources: Vec<String>,
     /// Where the scenario was read: a path, or `catalogue`.
     pub origin: String,
@@ -84,9 +93,41 @@ impl TrialPlan {
         if self.is_sequence() {
             return self.takes;
         }
-        self.load.expected_duration().saturating_add(self.observe.after)
+        /// To make the lab and to take it down.
+        const LAB: Duration = Duration::from_millis(500);
+        let load = &self.load;
+        let by_count = load.connections.map(|count| match load.rate {
+            Some(rate) => Duration::try_from_secs_f64(count as f64 / rate).unwrap_or(Duration::MAX),
+            None => self.at_full_speed(count),
+        });
+        let load_ends = match (by_count, load.duration) {
+            (Some(a), Some(b)) => a.min(b),
+            (a, b) => a.or(b).unwrap_or_default(),
+        };
+        let parts = [LAB, load_ends, load.hold, self.observe.after];
+        parts.into_iter().fold(Duration::ZERO, Duration::saturating_add)
+    }
+
+    /// With arrival `max`: a connection takes some 100 µs. Where the client keeps the ports, each one beyond half of them
+    /// searches half of the range first, some 0.07 µs a port.
+    fn at_full_speed(&self, count: u64) -> Duration {
+        let range = self.sysctl.client.get("net.ipv4.ip_local_port_range");
+        let (low, high) = range
+            .and_then(|range| port_range::parse(range).ok())
+            .unwrap_or(DEFAULT_RANGE);
+        let ports = u64::from(high - low) + 1;
+        let pairs = u64::from(self.client.addresses) * u64::from(self.server.addresses) * u64::from(self.server.ports);
+        let searching = match self.close.closer {
+            Closer::Client => count.saturating_sub(pairs.saturating_mul(ports) / 2),
+            Closer::Server => 0,
+        };
+        let search = Duration::from_nanos(ports.saturating_mul(70).saturating_mul(searching));
+        Duration::from_micros(count.saturating_mul(100)).saturating_add(search)
     }
 }
+
+/// net.ipv4.ip_local_port_range, where nobody sets it (Linux 4.2 and later).
+const DEFAULT_RANGE: (u16, u16) = (32768, 60999);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LabPlan {
@@ -191,22 +232,6 @@ impl LoadPlan {
         }
     }
 
-    /// About how long the load takes.
-    fn expected_duration(&self) -> Duration {
-        // Arrival `max`: a search for a port in a range that is mostly taken costs milliseconds, in an empty one
-        // microseconds; a millisecond a connection is about right for a default range that is filled.
-        const LEAST: Duration = Duration::from_secs(2);
-        let by_count = self.connections.map(|count| match self.rate {
-            Some(rate) => Duration::try_from_secs_f64(count as f64 / rate).unwrap_or(Duration::MAX),
-            None => Duration::from_millis(count).max(LEAST),
-        });
-        let load = match (by_count, self.duration) {
-            (Some(a), Some(b)) => a.min(b),
-            (a, b) => a.or(b).unwrap_or(LEAST),
-        };
-        load.saturating_add(self.hold)
-    }
-
     /// Attempts that the load is to offer; None where only time bounds it (arrival `max`).
     #[must_use]
     pub fn planned(&self) -> Option<u64> {
@@ -248,6 +273,11 @@ pub struct Expectation {
     pub that: String,
     /// File (or `catalogue:ID`), line and key, such as `scenarios/exhaustion.toml:31 expect[0].that`.
     pub at: String,
+}
+
+/// A record made before trials were numbered is taken for the only one of its scenario.
+fn one() -> u32 {
+    1
 }
 
 /// A duration as seconds in a record.

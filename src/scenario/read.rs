@@ -259,13 +259,20 @@ fn assemble(found: &Found, cells: &[TrialPlan], repeats: u32) -> Result<Plan, Pr
         .first()
         .ok_or_else(|| Problems::from(Problem::unplaced("no trial to run")))?;
     let repeated = |repeat: u32| cells.iter().cloned().map(move |trial| TrialPlan { repeat, ..trial });
+    let trials: Vec<TrialPlan> = (1..=repeats).flat_map(repeated).collect();
+    let count = trials.len() as u32;
+    let numbered = |(trial, plan): (u32, TrialPlan)| TrialPlan {
+        trial,
+        trials: count,
+        ..plan
+    };
     Ok(Plan {
         id: first.id.clone(),
         claim: first.claim.clone(),
         sources: first.sources.clone(),
         why: why(&found.text),
         origin: found.origin.clone(),
-        trials: (1..=repeats).flat_map(repeated).collect(),
+        trials: (1..).zip(trials).map(numbered).collect(),
     })
 }
 

@@ -35,6 +35,9 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
         claim: scenario.claim,
         holds: scenario.holds,
         figure: scenario.figure,
+        alone: scenario.alone.unwrap_or(false),
+        trial: 1,
+        trials: 1,
         sources: scenario.sources,
         origin: place.origin.to_owned(),
         cell: cell

@@ -33,10 +33,15 @@ pub struct Scenario {
     /// The statement put to the test, one sentence.
     #[schemars(length(min = 1))]
     pub claim: String,
-    /// CEL over `records`, the list of the scenario's records: true where the claim holds on this kernel.
+    /// CEL over `records`, the list of the scenario's records in trial order: true where the claim holds on this kernel.
     pub holds: Option<String>,
-    /// CEL over `records`: what this kernel did, a short text or a number.
+    /// CEL over `records`: what this kernel did, a short text or a number. Beside CEL's own functions there are those of
+    /// its strings extension, such as `'%.3f to %.3f s'.format([a, b])` and `list.join(', ')`, and `min(list)`,
+    /// `max(list)` and `sum(list)`.
     pub figure: Option<String>,
+    /// Whether its trials run with no other beside them (`linger verify`), because they measure latency, CPU or memory
+    /// (default false).
+    pub alone: Option<bool>,
     /// Where the claim comes from.
     #[serde(default)]
     pub sources: Vec<String>,

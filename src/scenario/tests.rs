@@ -58,7 +58,8 @@ fn defaults_are_filled_in() {
         panic!("one trial without a matrix, not {}", plan.trials.len());
     };
     insta::assert_json_snapshot!(trial);
-    assert_eq!(plan.expected_duration(), Duration::from_secs(2));
+    // Half a second for the lab.
+    assert_eq!(plan.expected_duration(), Duration::from_millis(2500));
 }
 
 #[test]

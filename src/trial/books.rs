@@ -26,6 +26,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
             version: env!("CARGO_PKG_VERSION").to_owned(),
         },
         started_at: humantime::format_rfc3339_millis(started_at).to_string(),
+        took_seconds: started_at.elapsed().ok().map(|took| took.as_secs_f64()),
         scenario: told(plan),
         cell: plan.cell.clone(),
         repeat: plan.repeat,
@@ -61,6 +62,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
             reasons: vec![],
             expectations: vec![],
         },
+        claim: None,
     }
 }
 

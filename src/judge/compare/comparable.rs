@@ -101,7 +101,9 @@ impl fmt::Display for Difference {
 }
 
 /// Keys of the resolved plan that do not change what is measured.
-const NOT_THE_QUESTION: [&str; 7] = ["claim", "sources", "why", "origin", "cell", "repeat", "expect"];
+const NOT_THE_QUESTION: [&str; 12] = [
+    "claim", "holds", "figure", "alone", "sources", "why", "origin", "cell", "trial", "trials", "repeat", "expect",
+];
 
 const ABSENT: &str = "absent";
 

@@ -1,0 +1,160 @@
+//! `linger verify`: claims put to this kernel, as a user does it, in real namespaces.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use support::{linger, linger_as_nobody, records, run, said, scenario, stderr};
+use tempfile::tempdir;
+
+/// The verdicts on the claims, by scenario, in the order of their ids.
+fn claims(output: &Output) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut claims: Vec<_> = records(output)
+        .iter()
+        .filter(|record| record["claim"].is_object())
+        .map(|record| {
+            let claim = &record["claim"];
+            (
+                text(&record["scenario"]["id"]),
+                text(&claim["status"]),
+                text(&claim["figure"]),
+            )
+        })
+        .collect();
+    claims.sort();
+    claims
+}
+
+#[test]
+fn a_true_claim_holds_a_false_one_is_refuted_and_both_meet_their_expectations() {
+    let directory = tempdir().unwrap();
+    let ids = ["verify", "tuning-table", "reserved-ports", "default-range", "--json"];
+    let output = run(linger(directory.path(), &ids));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let expected = [
+        ("default-range", "holds", "32768 60999"),
+        ("reserved-ports", "holds", "90 of 100 ports, 10 of them reserved"),
+        (
+            "tuning-table",
+            "refuted",
+            "of 950 attempts succeed: 100, 100, 100, 228, 200, 456 (default; fin_timeout; max_tw_buckets; range; reuse; all)",
+        ),
+    ]
+    .map(|(id, status, figure)| (id.to_owned(), status.to_owned(), figure.to_owned()));
+    assert_eq!(claims(&output), expected, "{}", said(&output));
+    // One record a trial, and a claim's verdict once a scenario.
+    assert_eq!(records(&output).len(), 1 + 1 + 6);
+    assert!(
+        stderr(&output).contains("3 claims, 2 hold, 1 refuted; expectations: 3 met"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn an_unprivileged_user_gets_the_same_verdicts() {
+    let directory = tempdir().unwrap();
+    let output = run(linger_as_nobody(
+        directory.path(),
+        &["verify", "reserved-ports", "keepalive", "--json"],
+    ));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let statuses: Vec<String> = claims(&output).into_iter().map(|(_, status, _)| status).collect();
+    assert_eq!(statuses, ["holds", "holds"], "{}", said(&output));
+}
+
+#[test]
+fn what_is_told_at_the_end_is_told_again_from_the_records() {
+    let directory = tempdir().unwrap();
+    let ids = [
+        "verify",
+        "reserved-ports",
+        "range-per-socket",
+        "--set",
+        "lab.family=ipv6",
+        "--out",
+        "kept",
+    ];
+    let output = run(linger(directory.path(), &ids));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let told = String::from_utf8_lossy(&output.stdout);
+    let again = run(linger(directory.path(), &["report", "kept", "--format", "verify"]));
+    let again = String::from_utf8_lossy(&again.stdout);
+    let of_claims = |text: &str| -> Vec<String> { text.lines().take(8).map(str::to_owned).collect() };
+    assert!(told.contains("90 of 100 ports"), "{told}");
+    assert_eq!(of_claims(&told), of_claims(&again));
+    let page = run(linger(directory.path(), &["report", "kept", "--format", "claims"]));
+    let page = String::from_utf8_lossy(&page.stdout);
+    assert!(
+        page.contains("### reserved-ports") && page.contains("IPv6 | 90 of 100 ports"),
+        "{page}"
+    );
+}
+
+#[test]
+fn an_unmet_expectation_exits_3_whatever_the_claim() {
+    let directory = tempdir().unwrap();
+    let path = scenario(
+        directory.path(),
+        &[
+            ("outcomes.ok == prediction.capacity", "outcomes.ok == 99"),
+            ("[close]", "holds = \"records[0].outcomes.ok == 100\"\n[close]"),
+        ],
+    );
+    let output = run(linger(directory.path(), &["verify", &path, "--json"]));
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert_eq!(claims(&output)[0].1, "holds", "{}", said(&output));
+    assert!(
+        stderr(&output).contains("expected == 99, found 100"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn an_interrupt_keeps_what_is_done_and_judges_no_claim_by_a_part() {
+    let directory = tempdir().unwrap();
+    let path = scenario(
+        directory.path(),
+        &[
+            (
+                "arrival = \"max\"\nconnections = 130",
+                "arrival = \"constant\"\nrate = 20\nduration = \"60s\"",
+            ),
+            ("[close]", "holds = \"true\"\n[close]"),
+        ],
+    );
+    let mut child = linger(directory.path(), &["verify", &path, "default-range", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["scenario"]["id"], "default-range", "the short one ends first");
+    assert_eq!(first["claim"]["status"], "holds");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let second: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(
+        (&second["interrupted"], &second["claim"]["status"]),
+        (&true.into(), &"inconclusive".into())
+    );
+    assert!(lines.next().is_none());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}
+
+#[test]
+fn what_takes_long_is_left_out_of_a_quick_look() {
+    let directory = tempdir().unwrap();
+    let output = run(linger(
+        directory.path(),
+        &["verify", "--quick", "lifetime-60", "ceiling-500"],
+    ));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(stderr(&output).contains("takes more than 15 s"), "{}", said(&output));
+}
