@@ -8,6 +8,7 @@
 pub mod judge;
 pub mod lab;
 pub mod load;
+pub mod machine;
 pub mod model;
 pub mod observe;
 pub mod protocol;

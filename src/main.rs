@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match command::dispatch(cli.command) {
         Ok(code) => code.into(),
         Err(error) => {
-            eprintln!("linger: {error:#}");
+            command::tell_error(&error);
             command::exit_code(&error).into()
         }
     }

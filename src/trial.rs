@@ -199,7 +199,7 @@ fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prep
     let sysctl = effective_sysctls(&lab)?;
     let destinations = destinations(plan, &lab);
     let listeners = listen(plan, &lab, &destinations)?;
-    let kernel = KernelVersion::parse(&machine.kernel).unwrap_or(KernelVersion::new(0, 0));
+    let kernel = KernelVersion::parse(&machine.kernel).unwrap_or(KernelVersion::NEWEST);
     let mut client_eyes = lab.client.run(Eyes::open)??;
     let facts = Facts {
         kernel,

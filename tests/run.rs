@@ -379,3 +379,42 @@ fn the_books_count_each_reused_port_as_one_recycled() {
     let row = rows.iter().find(|row| row["name"] == "reuse").expect("a row for reuse");
     assert_eq!((&row["ours"], &row["kernel"]), (&json!(200), &json!(200)));
 }
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic_and_loses_no_record() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    let binary = env!("CARGO_BIN_EXE_linger");
+    for (line, code) in [
+        // The screen and what is told have no reader: the file has the record.
+        (
+            format!("{binary} run {path} --out o 2>&1 | :; echo ${{PIPESTATUS[0]}}"),
+            "0",
+        ),
+        (
+            format!("{binary} run {path} --out o 2>/dev/full >/dev/null; echo $?"),
+            "0",
+        ),
+        // Records themselves have none: going on would be in vain.
+        (
+            format!("{binary} run {path} --json --repeat 50 | :; echo ${{PIPESTATUS[0]}}"),
+            "1",
+        ),
+    ] {
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", &line]).current_dir(directory.path());
+        let output = run(command);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(text.trim(), code, "{line}: {}", said(&output));
+        assert!(!stderr(&output).contains("panicked"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn two_runs_in_the_same_second_have_a_file_each() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    let output = run(linger(directory.path(), &["run", &path, &path, "--out", "o"]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(std::fs::read_dir(directory.path().join("o/small")).unwrap().count(), 2);
+}

@@ -1,10 +1,11 @@
-//! Ctrl-C and SIGTERM end the load and keep what was measured; a second one ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP (a lost terminal) end the load and keep what was measured; a second one ends the process at
+//! once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 /// Whether the user asked to stop.
@@ -12,14 +13,14 @@ use signal_hook::flag;
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Takes over SIGINT and SIGTERM.
+    /// Takes over SIGINT, SIGTERM and SIGHUP.
     pub(crate) fn install() -> Result<Self> {
         let raised = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
             // Registered first: on the first signal the flag is still false, so only a second one ends the process.
             flag::register_conditional_shutdown(signal, 130, Arc::clone(&raised))
                 .and_then(|_| flag::register(signal, Arc::clone(&raised)))
-                .context("taking over SIGINT and SIGTERM")?;
+                .context("taking over SIGINT, SIGTERM and SIGHUP")?;
         }
         Ok(Self(raised))
     }

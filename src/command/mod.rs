@@ -12,7 +12,7 @@ mod show;
 use std::io::{self, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
@@ -46,6 +46,11 @@ impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
+}
+
+/// Prints the error that ended a command, once.
+pub(crate) fn tell_error(error: &anyhow::Error) {
+    tell(format_args!("linger: {error:#}"));
 }
 
 /// Runs one command.
@@ -86,10 +91,16 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> Exit {
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
+/// Tells the user something on stderr. Nobody there to read it is no reason to lose a measurement.
+fn tell(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Writes to `file`, or to stdout where there is none.
 fn write(file: Option<&Path>, text: &str) -> Result<()> {
     match file {
-        Some(path) => std::fs::write(path, text).with_context(|| format!("writing {}", path.display())),
+        Some(path) => std::fs::write(path, text)
+            .map_err(|error| Usage(format!("cannot write to `{}`: {error}", path.display())).into()),
         None => print(text.as_bytes()).map(drop),
     }
 }

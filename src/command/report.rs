@@ -5,11 +5,14 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Exit, Usage, run, write};
+use super::{Exit, Usage, run, tell, write};
 use crate::cli::{Format, Report};
 use linger::record::schema::Record;
 use linger::record::store;
 use linger::report::{self, Style};
+
+/// Lines of a file that are no records, told one by one: a file that is something else has many.
+const PROBLEMS_TOLD: usize = 5;
 
 pub(crate) fn report(options: &Report) -> Result<Exit> {
     let (records, problems) = read(&options.records)?;
@@ -38,8 +41,14 @@ pub(super) fn read(paths: &[impl AsRef<Path>]) -> Result<(Vec<Record>, usize)> {
     for path in paths {
         let read = store::read(path.as_ref())?;
         problems += read.problems.len();
-        for problem in &read.problems {
-            eprintln!("linger: {problem}");
+        for problem in read.problems.iter().take(PROBLEMS_TOLD) {
+            tell(format_args!("linger: {problem}"));
+        }
+        if read.problems.len() > PROBLEMS_TOLD {
+            tell(format_args!(
+                "linger: and {} more like these",
+                read.problems.len() - PROBLEMS_TOLD
+            ));
         }
         records.extend(read.records);
     }

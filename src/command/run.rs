@@ -1,16 +1,16 @@
 //! `linger run`: load the scenarios, conduct each trial in a fresh lab, judge, store, print.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
 use super::interrupt::Interrupt;
-use super::{Exit, print};
+use super::{Exit, print, tell};
 use crate::cli::Run;
 use linger::judge;
-use linger::lab::{Privilege, limits, privilege};
+use linger::lab::{Privilege, Unavailable, limits, privilege};
 use linger::record::schema::Record;
 use linger::record::store::{self, Store};
 use linger::report::{self, Live, Style};
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
 }
 
 /// The means for a lab, if any plan needs one. What was refused is told by each trial's record.
-fn acquire(plans: &[Plan]) -> Result<Privilege, linger::lab::Unavailable> {
+fn acquire(plans: &[Plan]) -> Result<Privilege, Unavailable> {
     let trials = plans.iter().flat_map(|plan| &plan.trials);
     if trials.into_iter().all(|trial| trial.lab.topology == Topology::Host) {
         return Ok(Privilege::None);
@@ -57,7 +57,7 @@ fn acquire(plans: &[Plan]) -> Result<Privilege, linger::lab::Unavailable> {
 
 struct Session<'a> {
     options: &'a Run,
-    privilege: Result<Privilege, linger::lab::Unavailable>,
+    privilege: Result<Privilege, Unavailable>,
     descriptors: u64,
     interrupt: Interrupt,
 }
@@ -72,7 +72,7 @@ impl Session<'_> {
             let mut telling = super::progress::Telling::new(plan, index, trial);
             let conducted = self.trial(trial, &mut |event| telling.tell(&mut live, event));
             live.finish();
-            let mut record = conducted.with_context(|| format!("{}, trial {}", plan.id, index + 1))?;
+            let mut record = conducted;
             judge::judge(&mut record, &trial.expect);
             if let Some(store) = &mut store {
                 store.append(&record)?;
@@ -80,7 +80,7 @@ impl Session<'_> {
             if self.options.json {
                 let mut line = serde_json::to_vec(&record)?;
                 line.push(b'\n');
-                print(&line)?;
+                put(&line)?;
             }
             records.push(record);
             if self.interrupt.raised() {
@@ -88,22 +88,33 @@ impl Session<'_> {
             }
         }
         if let Some(store) = &store {
-            eprintln!("{} → {}", plural(records.len(), "record"), store.path().display());
+            tell(format_args!(
+                "{} → {}",
+                plural(records.len(), "record"),
+                store.path().display()
+            ));
         }
         Ok(records)
     }
 
-    fn trial(&self, plan: &TrialPlan, tell: &mut dyn FnMut(Event)) -> Result<Record> {
+    /// One trial's record. One that could not be conducted is a record too: those before and after it are worth keeping.
+    fn trial(&self, plan: &TrialPlan, tell: &mut dyn FnMut(Event)) -> Record {
         let privilege = match &self.privilege {
             Ok(privilege) => *privilege,
-            Err(why) => return Ok(trial::unavailable(plan, why)),
+            Err(why) => return trial::unavailable(plan, why),
         };
         let means = Means {
             privilege,
             descriptors: self.descriptors,
             stop: self.interrupt.flag(),
         };
-        Ok(trial::conduct(plan, means, tell)?)
+        trial::conduct(plan, means, tell).unwrap_or_else(|error| {
+            let why = Unavailable {
+                reason: error.to_string(),
+                remedy: "see what the kernel refused (linger check), and report it if it should not have".into(),
+            };
+            trial::unavailable(plan, &why)
+        })
     }
 
     /// The file of a scenario's records; none with `--json` alone, which has them on stdout.
@@ -119,7 +130,7 @@ impl Session<'_> {
     /// One screen for one record, one table for several; on stderr where stdout has the records.
     fn show(&self, records: &[Record]) -> Result<()> {
         if self.options.json {
-            eprint!("{}", screen(records, Style::of(&io::stderr())));
+            tell(screen(records, Style::of(&io::stderr())).trim_end());
         } else {
             print(screen(records, Style::of(&io::stdout())).as_bytes())?;
         }
@@ -137,6 +148,15 @@ pub(super) fn screen(records: &[Record], style: Style) -> String {
         [record] => report::trial(record, style),
         records => report::matrix(records, style),
     }
+}
+
+/// Writes a record to stdout. Unlike a screen, a record that nobody takes is lost, so that going on would be in vain.
+fn put(line: &[u8]) -> Result<()> {
+    let mut stdout = io::stdout();
+    stdout
+        .write_all(line)
+        .and_then(|()| stdout.flush())
+        .context("writing a record to stdout")
 }
 
 fn plural(count: usize, what: &str) -> String {

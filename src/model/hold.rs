@@ -8,13 +8,6 @@ use crate::tcp::{CloseMode, Closer};
 /// TCP_TIMEWAIT_LEN, compiled into every Linux kernel: 60 s.
 const TIME_WAIT: f64 = 60.0;
 
-/// What follows the close.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Hold {
-    /// How long the four-tuple stays taken after close(); None when it is free at once.
-    pub(super) after_close: Option<Time>,
-}
-
 /// A time that the kernel's timers smear, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Time {
@@ -33,13 +26,8 @@ impl Time {
     }
 }
 
-/// Derives the hold time of a plan whose load has `tuples` four-tuples.
-pub(super) fn hold(plan: &TrialPlan, facts: &Facts, tuples: u64, because: &mut Vec<String>) -> Hold {
-    let after_close = after_close(plan, facts, tuples, because);
-    Hold { after_close }
-}
-
-fn after_close(plan: &TrialPlan, facts: &Facts, tuples: u64, because: &mut Vec<String>) -> Option<Time> {
+/// How long a four-tuple stays taken after close(), for a load that has `tuples` of them; None where it is free at once.
+pub(super) fn after_close(plan: &TrialPlan, facts: &Facts, tuples: u64, because: &mut Vec<String>) -> Option<Time> {
     if !plan.server.listen {
         because.push("nobody listens: no connection is made, nothing stays taken".into());
         return None;
@@ -55,15 +43,12 @@ fn after_close(plan: &TrialPlan, facts: &Facts, tuples: u64, because: &mut Vec<S
     let buckets = number(&facts.client, "net.ipv4.tcp_max_tw_buckets");
     if let Some(limit) = buckets.filter(|limit| u64::try_from(*limit).is_ok_and(|limit| limit < tuples)) {
         because.push(format!(
-            "tcp_max_tw_buckets = {limit} is below {tuples}: past it, TIME_WAIT is dropped at once and frees its port"
+            "tcp_max_tw_buckets = {limit} is below {tuples}: past it a closed connection frees its port at once, as soon \
+             as its FIN is acknowledged"
         ));
         return None;
     }
-    let whole = whole_life(plan, facts, because);
-    match reuse_delay(plan, facts, because) {
-        Some(delay) => Some(delay),
-        None => Some(whole),
-    }
+    Some(reuse_delay(plan, facts, because).unwrap_or_else(|| whole_life(plan, facts, because)))
 }
 
 /// TIME_WAIT's whole life by kernel (docs/model.md, «When TIME_WAIT ends»).

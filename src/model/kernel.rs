@@ -11,6 +11,9 @@ pub struct KernelVersion {
 }
 
 impl KernelVersion {
+    /// What is taken for a release that cannot be read: later than every rule.
+    pub const NEWEST: Self = Self::new(u32::MAX, 0);
+
     /// The version `major.minor.0`.
     #[must_use]
     pub const fn new(major: u32, minor: u32) -> Self {

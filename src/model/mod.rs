@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 use crate::record::schema::Prediction;
 use crate::scenario::plan::TrialPlan;
-use crate::scenario::spec::Source;
-use hold::Hold;
+use crate::scenario::spec::{Order, Source};
+use hold::Time;
 use kernel::KernelVersion;
 
 /// What must be known of a lab to predict.
@@ -43,17 +43,17 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
     let mut because = Vec::new();
     let usable_ports = ports::usable(plan, facts, &mut because);
     let tuples = four_tuples(plan, usable_ports, &mut because);
-    let hold = hold::hold(plan, facts, tuples, &mut because);
+    let after_close = hold::after_close(plan, facts, tuples, &mut because);
     let open_at_once = u64::from(plan.load.in_flight);
 
-    let limited = hold.after_close.is_some() || open_at_once > tuples;
+    let limited = after_close.is_some() || open_at_once > tuples;
     if !limited {
         because.push(format!(
             "a port is free again as soon as its connection is closed, and at most {open_at_once} are open at once: \
              ports do not limit this load"
         ));
     }
-    let nominal = plan.load.hold.as_secs_f64() + hold.after_close.unwrap_or_default().nominal;
+    let nominal = plan.load.hold.as_secs_f64() + after_close.unwrap_or_default().nominal;
     let mut prediction = Prediction {
         usable_ports,
         capacity: limited.then_some(tuples),
@@ -64,7 +64,7 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
         because,
     };
     if limited {
-        first_failure(plan, tuples, hold, &mut prediction);
+        first_failure(plan, tuples, after_close.unwrap_or_default(), &mut prediction);
     }
     prediction
 }
@@ -76,19 +76,41 @@ fn four_tuples(plan: &TrialPlan, usable_ports: u64, because: &mut Vec<String>) -
     if plan.client.source == Source::BindAddress {
         because.push(format!(
             "bind(address, 0) takes one pool of ports per source address, whatever the destination: \
-             {usable_ports} ports × {sources} source addresses"
+             {usable_ports} ports × {}",
+            counted(sources, "source address", "source addresses")
         ));
         usable_ports * sources
     } else {
         because.push(format!(
-            "{usable_ports} ports × {sources} source addresses × {destinations} destinations"
+            "{usable_ports} ports × {} × {}",
+            counted(sources, "source address", "source addresses"),
+            counted(destinations, "destination", "destinations")
         ));
         usable_ports * sources * destinations
     }
 }
 
+/// Below this many seconds a hold is not TIME_WAIT's own life, and a load at the highest rate may outlast it.
+const TIME_WAIT_LONG: f64 = 50.0;
+
+/// Why the first failure comes before the last four-tuple is taken: some pool of ports is used up before the others.
+fn pools_fill_apart(plan: &TrialPlan) -> Option<&'static str> {
+    let destinations = plan.server.addresses * plan.server.ports;
+    if plan.client.order == Order::Random && plan.client.addresses * destinations > 1 {
+        Some("pairs are taken at random: one runs out of ports before the others, at an attempt that chance decides")
+    } else if plan.client.source == Source::BindAddress && plan.client.addresses > 1 {
+        Some("each source address has a pool of its own: the first in turn runs out a few attempts before the last")
+    } else {
+        None
+    }
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Fills in when the first attempt fails, if one does before the load is over.
-fn first_failure(plan: &TrialPlan, tuples: u64, hold: Hold, prediction: &mut Prediction) {
+fn first_failure(plan: &TrialPlan, tuples: u64, after_close: Time, prediction: &mut Prediction) {
     let attempt = tuples + 1;
     if plan.load.planned().is_some_and(|planned| planned < attempt) {
         prediction
@@ -96,15 +118,29 @@ fn first_failure(plan: &TrialPlan, tuples: u64, hold: Hold, prediction: &mut Pre
             .push(format!("the load ends before attempt {attempt}"));
         return;
     }
+    if let Some(why) = pools_fill_apart(plan) {
+        prediction.because.push(why.to_owned());
+        return;
+    }
     let open = plan.load.hold.as_secs_f64();
     let Some(rate) = plan.load.rate else {
-        prediction.because.push(format!(
-            "at the highest rate every four-tuple is taken before the first comes back: attempt {attempt} fails"
-        ));
-        prediction.first_failure_attempt = Some(attempt);
+        let sooner = open + after_close.shortest;
+        let (fails, why) = if after_close == Time::default() {
+            (
+                true,
+                format!("more are held open at once than there are four-tuples: attempt {attempt} fails"),
+            )
+        } else if sooner >= TIME_WAIT_LONG {
+            let why = "at the highest rate every four-tuple is taken before the first comes back";
+            (true, format!("{why}: attempt {attempt} fails"))
+        } else {
+            let why = "whether one fails depends on how many the load takes till then";
+            (false, format!("four-tuples come back after {sooner:.3} s: {why}"))
+        };
+        prediction.because.push(why);
+        prediction.first_failure_attempt = fails.then_some(attempt);
         return;
     };
-    let after_close = hold.after_close.unwrap_or_default();
     let (shortest, longest) = (open + after_close.shortest, open + after_close.longest);
     if rate * shortest > tuples as f64 {
         let at = tuples as f64 / rate;

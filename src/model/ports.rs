@@ -34,18 +34,15 @@ pub(super) fn usable(plan: &TrialPlan, facts: &Facts, because: &mut Vec<String>)
         .collect();
     bound.sort_unstable();
     bound.dedup();
-    // inet_csk_find_open_port walks an even number of candidates (`remaining &= ~1U`) and leaves one out.
-    let odd_one_out = u64::from(plan.client.source == Source::BindAddress && size % 2 == 1 && size > 1);
     because.push(format!(
-        "ports {low}–{high}: {size}, less {reserved_in_range} reserved and {} bound{}",
-        bound.len(),
-        if odd_one_out == 1 {
-            ", less 1 that bind() leaves out of an odd range"
-        } else {
-            ""
-        }
+        "ports {low}–{high}: {size}, less {reserved_in_range} reserved and {} bound",
+        bound.len()
     ));
-    size.saturating_sub(reserved_in_range + bound.len() as u64 + odd_one_out)
+    // Both searches walk an even number of candidates (`remaining &= ~1`) from a start of their own.
+    if size % 2 == 1 && size > 1 {
+        because.push("a range of odd size: each call leaves one port out, so that the last may not be found".into());
+    }
+    size.saturating_sub(reserved_in_range + bound.len() as u64)
 }
 
 /// IP_LOCAL_PORT_RANGE inside the namespace's range: each bound counts only where it lies within it

@@ -208,6 +208,35 @@ fn kernel_3_13_holds_longer_under_load() {
     assert_eq!(predict(&plan, &facts).first_failure_attempt, Some(28_233));
 }
 
+#[test]
+fn reuse_at_the_highest_rate_predicts_no_first_failure() {
+    let facts = facts(&[("tcp_tw_reuse", "1"), ("tcp_timestamps", "1")]);
+    let prediction = predict(&plan(), &facts);
+    // 28,232 ports take longer to fill than the second after which they come back, or not: the model does not know.
+    assert_eq!(prediction.first_failure_attempt, None);
+    assert_eq!(prediction.capacity, Some(28_232));
+}
+
+#[test]
+fn pools_that_fill_one_after_the_other_have_a_capacity_and_no_predicted_first_failure() {
+    let facts = facts(&[("ip_local_port_range", "40000 40099")]);
+    let mut bound = plan();
+    (bound.client.source, bound.client.addresses) = (Source::BindAddress, 2);
+    assert_eq!(predict(&bound, &facts).capacity, Some(200));
+    assert_eq!(predict(&bound, &facts).first_failure_attempt, None);
+    let mut random = plan();
+    (random.client.order, random.server.addresses) = (Order::Random, 4);
+    assert_eq!(predict(&random, &facts).first_failure_attempt, None);
+}
+
+#[test]
+fn a_range_of_odd_size_is_warned_of() {
+    for (range, odd) in [("40000 40100", true), ("40000 40099", false)] {
+        let because = predict(&plan(), &facts(&[("ip_local_port_range", range)])).because;
+        assert_eq!(because.iter().any(|step| step.contains("odd")), odd, "{range}");
+    }
+}
+
 proptest! {
     #[test]
     fn capacity_grows_with_sources_and_destinations_and_is_never_more_than_the_product(

@@ -4,7 +4,7 @@
 //! and returns all that are: a broken line costs itself and nothing else. Never panics, whatever the bytes.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -37,29 +37,28 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens `path` for appending; makes it and the directories above it where they are absent.
+    /// Makes a new file at `path`, and the directories above it; where one is there already, beside it with `-2`, `-3`
+    /// and so on before its extension, so that two runs never share a file.
     ///
     /// # Errors
     /// [`StoreError::Write`].
     pub fn create(path: &Path) -> Result<Self, StoreError> {
-        let open = || {
-            if let Some(directory) = path.parent() {
-                fs::create_dir_all(directory)?;
-            }
-            let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-            end_last_line(&mut file)?;
-            Ok(file)
+        let failed = |source| StoreError::Write {
+            path: path.to_owned(),
+            source,
         };
-        match open() {
-            Ok(file) => Ok(Self {
-                path: path.to_owned(),
-                file,
-            }),
-            Err(source) => Err(StoreError::Write {
-                path: path.to_owned(),
-                source,
-            }),
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(failed)?;
         }
+        for count in 1_u32.. {
+            let path = numbered(path, count);
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok(Self { path, file }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        unreachable!("a directory with 2³² files of one name")
     }
 
     /// Writes one record as one line, at once.
@@ -84,16 +83,18 @@ impl Store {
     }
 }
 
-/// Gives a line that was cut in half its end, so that what follows is not joined to it.
-fn end_last_line(file: &mut File) -> io::Result<()> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.len() == 0 {
-        return Ok(());
+/// `path` for the first, `path-2` and so on before the extension for those after it.
+fn numbered(path: &Path, count: u32) -> PathBuf {
+    if count == 1 {
+        return path.to_owned();
     }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{count}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
 }
 
 /// What was read: every whole record in order, and every line that is none.
@@ -286,14 +287,16 @@ mod tests {
             problem.contains("cut in half") && problem.ends_with("; 3 whole records come before it"),
             "{problem}"
         );
+    }
 
-        Store::create(&path).unwrap().append(&fixture::exhaustion()).unwrap();
-        let mended = read(&path).unwrap();
-        assert_eq!(
-            (mended.records.len(), mended.problems.len()),
-            (4, 1),
-            "the new record has a line of its own"
-        );
+    #[test]
+    fn a_second_store_of_the_same_name_has_a_file_of_its_own() {
+        let (_directory, path) = written(&fixture::active_closer());
+        let mut second = Store::create(&path).unwrap();
+        second.append(&fixture::exhaustion()).unwrap();
+        assert_eq!(second.path().file_name().unwrap(), "a-2.jsonl");
+        assert_eq!(read(&path).unwrap().records.len(), 4);
+        assert_eq!(read(second.path()).unwrap().records.len(), 1);
     }
 
     #[test]
@@ -357,11 +360,10 @@ mod tests {
     fn nothing_to_read_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         assert!(matches!(read(directory.path()), Err(StoreError::NoRecords { .. })));
-        let absent = read(&directory.path().join("absent.jsonl")).unwrap_err().to_string();
-        assert!(
-            absent.contains("absent.jsonl") && absent.contains("No such file"),
-            "{absent}"
-        );
+        let absent = read(&directory.path().join("absent.jsonl")).unwrap_err();
+        assert!(absent.to_string().contains("absent.jsonl"), "{absent}");
+        let cause = std::error::Error::source(&absent).unwrap().to_string();
+        assert!(cause.contains("No such file"), "{cause}");
     }
 
     #[test]

@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(figures("exhaustion", ports), [28_232]);
         assert_eq!(figures("exhaustion-established", ports), [1000]);
         // A tenth of 28232 and 36775.
-        assert_eq!(figures("widen-range", ports), [2_823, 3_677]);
+        assert_eq!(figures("widen-range", ports), [2_824, 3_678]);
         assert_eq!(
             figures("more-destinations", four_tuples),
             [1000, 2000, 2000, 4000, 4000, 8000]

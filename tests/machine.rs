@@ -1,0 +1,221 @@
+//! Real kernels, booted for real: Debian's, as scripts/kernels downloads them, with examples/guest_probe inside.
+//!
+//! Needs QEMU and, the first time, the network; says so and fails where either is missing.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const MANIFEST: &str = env!("CARGO_MANIFEST_DIR");
+/// Cloud kernels are half the size, and boot quicker, than those for hardware.
+const FLAVOUR: &str = "cloud-amd64";
+
+/// The guest's program, built once.
+static PROBE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let built = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--example",
+            "guest_probe",
+            "--target-dir",
+        ])
+        .arg(target_directory())
+        .current_dir(MANIFEST)
+        .status()
+        .expect("cargo runs");
+    assert!(built.success(), "examples/guest_probe.rs could not be built");
+    target_directory().join("debug/examples/guest_probe")
+});
+
+static KERNEL_6_1: LazyLock<PathBuf> = LazyLock::new(|| download("6.1"));
+static KERNEL_5_10: LazyLock<PathBuf> = LazyLock::new(|| download("5.10"));
+
+fn target_directory() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("target/tmp lies in target")
+}
+
+/// The package of a line of kernels: what is there already, else what scripts/kernels downloads.
+fn download(version: &str) -> PathBuf {
+    let directory = linger::machine::kernels::download_directory().expect("a home or LINGER_KERNELS");
+    let fits = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+        name.starts_with(&format!("linux-image-{version}.")) && name.contains(FLAVOUR) && name.ends_with(".deb")
+    };
+    let there = || {
+        fs::read_dir(&directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .find(fits)
+    };
+    there().unwrap_or_else(|| {
+        let output = Command::new(Path::new(MANIFEST).join("scripts/kernels"))
+            .args(["--flavour", FLAVOUR, version])
+            .output()
+            .expect("scripts/kernels runs");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        there().unwrap_or_else(|| {
+            panic!("this test boots Debian's {version}, and `scripts/kernels --flavour {FLAVOUR} {version}` failed: {complaint}")
+        })
+    })
+}
+
+fn probe(kernel: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROBE.as_path());
+    command
+        .arg(kernel)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn boot(kernel: &Path, arguments: &[&str]) -> Output {
+    probe(kernel, arguments).output().expect("the probe runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What the probe says of a boot that must fail.
+fn failure(kernel: &Path, arguments: &[&str]) -> String {
+    let output = boot(kernel, arguments);
+    assert!(
+        !output.status.success(),
+        "{arguments:?} went well: {}",
+        text(&output.stdout)
+    );
+    text(&output.stderr)
+}
+
+#[track_caller]
+fn assert_says(message: &str, expected: &str) {
+    assert!(message.contains(expected), "expected `{expected}` in:\n{message}");
+}
+
+#[test]
+fn each_kernel_runs_the_program_and_joins_namespaces_with_its_own_modules() {
+    for (kernel, version) in [(&*KERNEL_5_10, "release 5.10."), (&*KERNEL_6_1, "release 6.1.")] {
+        let output = boot(kernel, &["look"]);
+        let said = text(&output.stdout);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_says(&said, version);
+        assert_says(&said, "ports 32768 60999");
+        assert_says(&said, "sockstat TCP: inuse 0");
+        for module in ["veth", "inet_diag", "tcp_diag"] {
+            assert_says(&said, module);
+        }
+        assert_says(&said, "a connection through a veth pair from ");
+    }
+}
+
+#[test]
+fn virtual_time_gives_the_same_bytes_twice_to_the_uptimes_hundredths() {
+    let [first, second] = [(); 2].map(|()| boot(&KERNEL_6_1, &["look", "--virtual-time"]));
+    assert!(first.status.success(), "{}", text(&first.stderr));
+    assert_says(&text(&first.stdout), "uptime ");
+    assert_eq!(text(&first.stdout), text(&second.stdout));
+}
+
+#[test]
+fn the_ways_in_which_a_guest_fails_are_told_apart() {
+    let failures = [
+        ("error", "inside the guest: as asked"),
+        ("panic", "inside the guest: the program panicked: as asked"),
+        ("crash", "the guest's kernel panicked: "),
+        (
+            "vanish",
+            "the guest's output is truncated: 1 lines came, and no end marker",
+        ),
+        ("hang", "the guest hung: nothing came from it for 10 s"),
+        ("eat", "the guest ran out of memory with 1024 MiB"),
+    ];
+    for (job, expected) in failures {
+        let message = failure(&KERNEL_6_1, &[job, "--silence", "10"]);
+        assert_says(&message, expected);
+        if job == "crash" {
+            assert_says(&message, "the last lines of its console:\n  | ");
+        }
+    }
+}
+
+#[test]
+fn a_machine_with_too_little_memory_is_told_so() {
+    assert_says(
+        &failure(&KERNEL_6_1, &["look", "--memory", "64", "--silence", "20"]),
+        "MiB",
+    );
+}
+
+#[test]
+fn a_missing_qemu_is_told_with_what_installs_it() {
+    // Where QEMU lies in its usual place, only an empty /usr/bin hides it: a mount namespace gives one.
+    let hidden = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg("mount -t tmpfs none /usr/bin && exec \"$0\" \"$@\"")
+        .arg(PROBE.as_path())
+        .arg(KERNEL_6_1.as_path())
+        .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+        .output()
+        .expect("unshare runs");
+    assert_says(&text(&hidden.stderr), "apt-get install qemu-system-x86");
+}
+
+#[test]
+fn neither_an_interrupt_nor_a_kill_leaves_a_qemu_behind() {
+    for signal in [nix::sys::signal::Signal::SIGINT, nix::sys::signal::Signal::SIGKILL] {
+        let mut host = probe(&KERNEL_6_1, &["hang"]).spawn().expect("the probe runs");
+        let emulator = wait_for(|| emulator_of(&host), "a QEMU under the probe");
+        let host_id = nix::unistd::Pid::from_raw(host.id().try_into().expect("a process id"));
+        nix::sys::signal::kill(host_id, signal).expect("the probe runs still");
+        host.wait().expect("the probe is a child");
+        wait_for(|| (!is_running(emulator)).then_some(()), "the end of that QEMU");
+    }
+}
+
+/// The child of a process whose program is QEMU.
+fn emulator_of(host: &Child) -> Option<u32> {
+    let threads = fs::read_dir(format!("/proc/{}/task", host.id())).ok()?;
+    let children = threads
+        .flatten()
+        .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let ids: Vec<u32> = children
+        .flat_map(|ids| ids.split(' ').filter_map(|id| id.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    ids.into_iter()
+        .find(|id| command_of(*id).is_some_and(|command| command.starts_with("qemu-system")))
+}
+
+fn command_of(id: u32) -> Option<String> {
+    fs::read_to_string(format!("/proc/{id}/comm")).ok()
+}
+
+/// A zombie that nobody reaps (this process does not) has ended too.
+fn is_running(id: u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    state
+        .rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+fn wait_for<T>(look: impl Fn() -> Option<T>, what: &str) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "no sign of {what} in 60 s");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
