@@ -282,6 +282,10 @@ pub struct Transfer {
     pub from: End,
     #[schemars(range(min = 1, max = 1_073_741_824))]
     pub bytes: u64,
+    /// Go on until this many bytes are sent more than the clock of initial sequence numbers has counted since connect():
+    /// one each 64 ns.
+    #[schemars(range(min = 0, max = 1_073_741_824))]
+    pub ahead_of_clock: Option<u64>,
     /// Whether the other end sends as much back, 24 KiB behind (default false).
     #[serde(default)]
     pub answered: bool,

@@ -17,6 +17,8 @@ use crate::tcp::CloseMode;
 const PIECE: usize = 16 * 1024;
 /// How far an answer is behind what it answers.
 const BEHIND: u64 = 24 * 1024;
+/// The clock of initial sequence numbers (secure_tcp_seq in net/core/secure_seq.c; RFC 6528, 3, has it slower).
+const NANOS_A_NUMBER: u128 = 64;
 /// Of a received text, as much is kept for the record.
 const KEPT: usize = 64;
 
@@ -105,13 +107,27 @@ impl Stage<'_> {
         let peer = step.from.peer();
         let (mut sent, mut answered) = (0, 0);
         let mut came = Came::Ok;
-        while came == Came::Ok && sent < step.bytes {
-            came = self.move_piece(&step.from, &mut sent, step.bytes, given_up)?;
+        let limit = step.ahead_of_clock.map_or(step.bytes, |_| u64::MAX);
+        while came == Came::Ok && (sent < step.bytes || self.behind_clock(step, sent)) {
+            if Instant::now() > given_up || self.stopped() {
+                came = Came::Nothing(step.within.0);
+                break;
+            }
+            came = self.move_piece(&step.from, &mut sent, limit, given_up)?;
             if came == Came::Ok && step.answered && sent > BEHIND {
                 came = self.move_piece(&peer, &mut answered, sent - BEHIND, given_up)?;
             }
         }
         Ok(Finding::outcome(Outcome::Ok, came).with("bytes", sent))
+    }
+
+    /// Whether the stream has yet to get as far ahead of the clock as it is to be.
+    fn behind_clock(&self, step: &Transfer, sent: u64) -> bool {
+        let Some((ahead, connection)) = step.ahead_of_clock.zip(self.connection(&step.from.connection)) else {
+            return false;
+        };
+        let counted = connection.begun.elapsed().as_nanos() / NANOS_A_NUMBER;
+        u128::from(sent) < counted + u128::from(ahead)
     }
 
     /// Sends a piece of what is left up to `limit`, and has the other end receive it.
