@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
+use super::booted::{self, Booted, Kernel};
 use super::interrupt::Interrupt;
 use super::{Exit, print};
 use crate::cli::Run;
@@ -28,8 +29,13 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
     let session = Session {
         options,
         // Before any thread is started: only a process of one thread may enter a user namespace.
-        privilege: acquire(&plans),
+        privilege: if booted::wants_host(&options.kernel) {
+            acquire(&plans)
+        } else {
+            Ok(Privilege::None)
+        },
         descriptors: limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?,
+        kernels: booted::kernels(&options.kernel, options.virtual_time),
         interrupt: Interrupt::install()?,
     };
     let mut records = Vec::new();
@@ -59,30 +65,20 @@ struct Session<'a> {
     options: &'a Run,
     privilege: Result<Privilege, linger::lab::Unavailable>,
     descriptors: u64,
+    kernels: Vec<Kernel>,
     interrupt: Interrupt,
 }
 
 impl Session<'_> {
-    /// Runs a scenario's trials. Each record is written as soon as its trial ends.
+    /// Runs a scenario's trials on each kernel.
     fn scenario(&self, plan: &Plan) -> Result<Vec<Record>> {
         let mut store = self.store(&plan.id)?;
-        let mut live = Live::new(io::stderr().is_terminal(), false);
         let mut records = Vec::new();
-        for (index, trial) in plan.trials.iter().enumerate() {
-            let mut telling = super::progress::Telling::new(plan, index, trial);
-            let conducted = self.trial(trial, &mut |event| telling.tell(&mut live, event));
-            live.finish();
-            let mut record = conducted.with_context(|| format!("{}, trial {}", plan.id, index + 1))?;
-            judge::judge(&mut record, &trial.expect);
-            if let Some(store) = &mut store {
-                store.append(&record)?;
-            }
-            if self.options.json {
-                let mut line = serde_json::to_vec(&record)?;
-                line.push(b'\n');
-                print(&line)?;
-            }
-            records.push(record);
+        for kernel in &self.kernels {
+            records.extend(match kernel {
+                Kernel::Host => self.here(plan, &mut store)?,
+                Kernel::Booted(booted) => self.inside(booted, plan, &mut store)?,
+            });
             if self.interrupt.raised() {
                 break;
             }
@@ -91,6 +87,47 @@ impl Session<'_> {
             eprintln!("{} → {}", plural(records.len(), "record"), store.path().display());
         }
         Ok(records)
+    }
+
+    /// Runs a scenario's trials on the kernel that this process runs on.
+    fn here(&self, plan: &Plan, store: &mut Option<Store>) -> Result<Vec<Record>> {
+        let mut live = Live::new(io::stderr().is_terminal(), false);
+        let mut records = Vec::new();
+        for (index, trial) in plan.trials.iter().enumerate() {
+            let mut telling = super::progress::Telling::new(plan, index, trial);
+            let conducted = self.trial(trial, &mut |event| telling.tell(&mut live, event));
+            live.finish();
+            let record = conducted.with_context(|| format!("{}, trial {}", plan.id, index + 1))?;
+            records.push(self.keep(record, trial, store)?);
+            if self.interrupt.raised() {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    /// Runs a scenario's trials on a kernel that is booted for them.
+    fn inside(&self, booted: &Booted, plan: &Plan, store: &mut Option<Store>) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        booted.scenario(plan, self.interrupt.flag(), &mut |record, trial| {
+            records.push(self.keep(record, trial, store)?);
+            Ok(())
+        })?;
+        Ok(records)
+    }
+
+    /// Judges a record and writes it, as soon as its trial has ended.
+    fn keep(&self, mut record: Record, trial: &TrialPlan, store: &mut Option<Store>) -> Result<Record> {
+        judge::judge(&mut record, &trial.expect);
+        if let Some(store) = store {
+            store.append(&record)?;
+        }
+        if self.options.json {
+            let mut line = serde_json::to_vec(&record)?;
+            line.push(b'\n');
+            print(&line)?;
+        }
+        Ok(record)
     }
 
     fn trial(&self, plan: &TrialPlan, tell: &mut dyn FnMut(Event)) -> Result<Record> {

@@ -36,7 +36,13 @@ pub fn matrix(records: &[Record], style: Style) -> String {
         text.push_str(&if index < heading_lines { style.bold(&line) } else { line });
         text.push('\n');
     }
+    if is_one_scenario(records) && records.iter().any(|record| record.environment.emulated) {
+        text.push_str("(…) is the time of an emulator, not to be compared with a real one\n");
+    }
     for record in records.iter().filter(|record| record.verdict.status != Status::Met) {
+        if several_kernels(records) {
+            text.push_str(&format!("\nLinux {}", record.environment.kernel));
+        }
         text.push_str(&why_not(record, style));
     }
     text.push_str(&format!("\n{}\n", summary(records)));
@@ -46,10 +52,13 @@ pub fn matrix(records: &[Record], style: Style) -> String {
 /// Trials of one scenario have a column a key of the matrix. Trials of several share no keys: theirs is one column, and
 /// the figures that only compare within a scenario are left out, so that the table stays within a hundred columns.
 fn columns(records: &[Record]) -> Vec<Column> {
-    let is_one_scenario = records.iter().map(id).collect::<BTreeSet<_>>().len() <= 1;
+    let is_one_scenario = is_one_scenario(records);
     let keys: BTreeSet<String> = records.iter().flat_map(|record| record.cell.keys().cloned()).collect();
     let mut columns: Vec<Column> = Vec::new();
     let mut push = |heading: &str, value: Value| columns.push((heading.to_owned(), value));
+    if several_kernels(records) {
+        push("kernel", Box::new(|record| Some(record.environment.kernel.clone())));
+    }
     if is_one_scenario {
         for key in &keys {
             let whole = key.clone();
@@ -74,11 +83,11 @@ fn columns(records: &[Record]) -> Vec<Column> {
     if is_one_scenario {
         push(
             "connect p50",
-            Box::new(|record| Some(number::micros(connect(record)?.p50_us))),
+            Box::new(|record| Some(latency(record, connect(record)?.p50_us))),
         );
         push(
             "connect p99",
-            Box::new(|record| Some(number::micros(connect(record)?.p99_us))),
+            Box::new(|record| Some(latency(record, connect(record)?.p99_us))),
         );
         push(
             "TW client",
@@ -91,6 +100,16 @@ fn columns(records: &[Record]) -> Vec<Column> {
     }
     push("capacity", Box::new(predicted));
     columns
+}
+
+fn is_one_scenario(records: &[Record]) -> bool {
+    records.iter().map(id).collect::<BTreeSet<_>>().len() <= 1
+}
+
+fn several_kernels(records: &[Record]) -> bool {
+    let mut kernels = records.iter().map(|record| &record.environment.kernel);
+    let first = kernels.next();
+    kernels.any(|kernel| Some(kernel) != first)
 }
 
 /// Failures in all and the kind that most were of, `1,768 EADDRNOTAVAIL`; where all were of one kind, the heading has it.
@@ -154,6 +173,16 @@ fn short<'a>(key: &'a str, keys: &BTreeSet<String>) -> &'a str {
 
 fn connect(record: &Record) -> Option<&Latency> {
     record.latency.as_ref()?.connect.as_ref()
+}
+
+/// An emulator's latency is in parentheses, for it is not to be compared with a real one.
+fn latency(record: &Record, us: f64) -> String {
+    let text = number::micros(us);
+    if record.environment.emulated {
+        format!("({text})")
+    } else {
+        text
+    }
 }
 
 /// The headings, each broken into as many lines as keep its column narrow, aligned at the bottom.
@@ -248,6 +277,18 @@ mod tests {
             records.push(record);
         }
         let text = matrix(&records, Style::plain());
+        assert!(text.lines().all(|line| width(line) <= 100), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn kernels_have_a_column_and_an_emulators_latencies_are_marked() {
+        let mut booted = fixture::exhaustion();
+        booted.environment.kernel = "6.1.0-50-cloud-amd64".to_owned();
+        booted.environment.emulated = true;
+        let mut failed = fixture::unavailable();
+        failed.scenario = booted.scenario.clone();
+        let text = matrix(&[fixture::exhaustion(), booted, failed], Style::plain());
         assert!(text.lines().all(|line| width(line) <= 100), "{text}");
         insta::assert_snapshot!(text);
     }
