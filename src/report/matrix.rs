@@ -36,8 +36,12 @@ pub fn matrix(records: &[Record], style: Style) -> String {
         text.push_str(&if index < heading_lines { style.bold(&line) } else { line });
         text.push('\n');
     }
-    if is_one_scenario(records) && records.iter().any(|record| record.environment.emulated) {
-        text.push_str("(…) is the time of an emulator, not to be compared with a real one\n");
+    if records.iter().any(|record| record.environment.emulated) {
+        text.push_str(if times_alike(records) {
+            "times are an emulator's, not to be compared with real ones\n"
+        } else {
+            "times are left out: an emulator's are not to be compared with real ones\n"
+        });
     }
     for record in records.iter().filter(|record| record.verdict.status != Status::Met) {
         if several_kernels(records) {
@@ -80,15 +84,17 @@ fn columns(records: &[Record]) -> Vec<Column> {
     );
     columns.push(failed(records));
     let mut push = |heading: &str, value: Value| columns.push((heading.to_owned(), value));
-    if is_one_scenario {
+    if is_one_scenario && times_alike(records) {
         push(
             "connect p50",
-            Box::new(|record| Some(latency(record, connect(record)?.p50_us))),
+            Box::new(|record| Some(number::micros(connect(record)?.p50_us))),
         );
         push(
             "connect p99",
-            Box::new(|record| Some(latency(record, connect(record)?.p99_us))),
+            Box::new(|record| Some(number::micros(connect(record)?.p99_us))),
         );
+    }
+    if is_one_scenario {
         push(
             "TW client",
             Box::new(|record| Some(number::count(record.time_wait.as_ref()?.client.end))),
@@ -104,6 +110,14 @@ fn columns(records: &[Record]) -> Vec<Column> {
 
 fn is_one_scenario(records: &[Record]) -> bool {
     records.iter().map(id).collect::<BTreeSet<_>>().len() <= 1
+}
+
+/// Whether all trials that ran took their times in the same way.
+fn times_alike(records: &[Record]) -> bool {
+    let ran = records.iter().filter(|record| record.outcomes.is_some());
+    let mut ways = ran.map(|record| (record.environment.clock, record.environment.emulated));
+    let first = ways.next();
+    ways.all(|way| Some(way) == first)
 }
 
 fn several_kernels(records: &[Record]) -> bool {
@@ -173,16 +187,6 @@ fn short<'a>(key: &'a str, keys: &BTreeSet<String>) -> &'a str {
 
 fn connect(record: &Record) -> Option<&Latency> {
     record.latency.as_ref()?.connect.as_ref()
-}
-
-/// An emulator's latency is in parentheses, for it is not to be compared with a real one.
-fn latency(record: &Record, us: f64) -> String {
-    let text = number::micros(us);
-    if record.environment.emulated {
-        format!("({text})")
-    } else {
-        text
-    }
 }
 
 /// The headings, each broken into as many lines as keep its column narrow, aligned at the bottom.
@@ -282,15 +286,18 @@ mod tests {
     }
 
     #[test]
-    fn kernels_have_a_column_and_an_emulators_latencies_are_marked() {
+    fn kernels_have_a_column_and_an_emulators_times_are_not_beside_real_ones() {
         let mut booted = fixture::exhaustion();
         booted.environment.kernel = "6.1.0-50-cloud-amd64".to_owned();
         booted.environment.emulated = true;
         let mut failed = fixture::unavailable();
         failed.scenario = booted.scenario.clone();
-        let text = matrix(&[fixture::exhaustion(), booted, failed], Style::plain());
-        assert!(text.lines().all(|line| width(line) <= 100), "{text}");
-        insta::assert_snapshot!(text);
+        let mixed = matrix(&[fixture::exhaustion(), booted.clone(), failed.clone()], Style::plain());
+        let alike = matrix(&[booted, failed], Style::plain());
+        for text in [&mixed, &alike] {
+            assert!(text.lines().all(|line| width(line) <= 100), "{text}");
+        }
+        insta::assert_snapshot!(format!("{mixed}\n{alike}"));
     }
 
     #[test]
