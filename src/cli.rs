@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Tell what this machine allows, with the remedy for each no
     Check(Check),
+    /// List the kernels that `--kernel` finds here, and those that can be downloaded
+    Kernels(Kernels),
     /// Render records as a table or a page
     Report(Report),
     /// Compare two sets of records: statistics, verdict, exit code
@@ -56,6 +58,13 @@ pub(crate) struct Run {
     /// Use this topology instead of the scenario's
     #[arg(long, value_name = "TOPOLOGY")]
     pub(crate) lab: Option<LabTopology>,
+    /// Boot this kernel under QEMU and run there: a vmlinuz, a .deb, a directory, a name of `linger kernels`, or `host`
+    /// for the kernel that runs here; repeat it to compare
+    #[arg(long, value_name = "KERNEL")]
+    pub(crate) kernel: Vec<String>,
+    /// Give booted kernels virtual time: idle time is skipped, two runs give the same, latencies mean nothing
+    #[arg(long, requires = "kernel")]
+    pub(crate) virtual_time: bool,
     /// Write records to DIR/<id>/<UTC time>.jsonl (default: results)
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -132,6 +141,13 @@ pub(crate) struct Show {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Kernels {
     /// One JSON object a line
     #[arg(long)]
     pub(crate) json: bool,

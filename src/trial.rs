@@ -14,6 +14,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use crate::lab::limits;
 use crate::lab::machine::Machine;
 use crate::lab::{FIRST_SERVER_PORT, Lab, Privilege, Unavailable};
@@ -44,7 +46,8 @@ pub struct Means<'a> {
 }
 
 /// What is told while a trial runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// The lab stands; this is what will happen.
     Predicted(Prediction),
@@ -55,7 +58,7 @@ pub enum Event {
 }
 
 /// The state of a running trial.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Whether the load is over and only observation goes on.
     pub observing: bool,

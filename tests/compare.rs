@@ -223,6 +223,35 @@ fn another_kernel_is_refused_until_allowed_and_then_is_the_heading() {
 }
 
 #[test]
+fn an_emulators_times_are_not_compared_with_real_ones_and_its_counts_are() {
+    let new = five(|record| record["environment"]["emulated"] = json!(true));
+    let error = compare(&five(|_| {}), &new, &options(&[]), &no_cel).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("kernel: environment.emulated: base false, new true"),
+        "{error}"
+    );
+    let allow = BTreeSet::from([Class::Kernel]);
+    let options = Options {
+        allow,
+        ..options(&["latency.connect.p99_us > 1.10"])
+    };
+    let mixed = compared(&five(|_| {}), &new, &options);
+    assert_eq!(mixed.limits[0].status, Status::Inconclusive);
+    assert!(
+        mixed.limits[0].why.contains("of an emulator"),
+        "{}",
+        mixed.limits[0].why
+    );
+    let metrics: Vec<_> = mixed.groups[0].metrics.iter().map(|it| it.metric.as_str()).collect();
+    assert!(metrics.contains(&"outcomes.ok"), "{metrics:?}");
+    assert!(!metrics.iter().any(|it| it.starts_with("latency.")), "{metrics:?}");
+    let alike = compared(&new, &new, &options);
+    assert_ne!(alike.limits[0].status, Status::Inconclusive);
+}
+
+#[test]
 fn another_sysctl_is_the_heading_once_for_both_sides() {
     let new = five(|record| {
         for side in ["client", "server"] {

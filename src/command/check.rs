@@ -5,10 +5,12 @@ use serde_json::json;
 
 use super::{Exit, print};
 use crate::cli::Check;
-use linger::lab::preflight::{self, State};
+use linger::lab::preflight::{self, Check as Row, State};
+use linger::machine::qemu::Qemu;
 
 pub(crate) fn check(options: &Check) -> Result<Exit> {
-    let checks = preflight::checks();
+    let mut checks = preflight::checks();
+    checks.push(emulator());
     let mut text = String::new();
     for check in &checks {
         let state = match check.state {
@@ -32,4 +34,27 @@ pub(crate) fn check(options: &Check) -> Result<Exit> {
     } else {
         Exit::Unavailable
     })
+}
+
+/// What `--kernel` needs; everything else does without.
+fn emulator() -> Row {
+    let (state, found, remedy) = match Qemu::find().map(|qemu| (qemu.version(), qemu)) {
+        Ok((Some(version), _)) => (State::Yes, version, None),
+        Ok((None, qemu)) => (
+            State::No,
+            format!("{} does not run", qemu.path().display()),
+            Some("install it again; only --kernel needs it".to_owned()),
+        ),
+        Err(error) => (
+            State::No,
+            "not found; only --kernel needs it".to_owned(),
+            Some(error.to_string()),
+        ),
+    };
+    Row {
+        name: "QEMU",
+        state,
+        found,
+        remedy,
+    }
 }

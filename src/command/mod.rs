@@ -1,8 +1,11 @@
 //! One file a subcommand. Errors become words and exit codes here, and only here.
 
+mod booted;
 mod check;
 mod compare;
+pub(crate) mod guest;
 mod interrupt;
+mod kernels;
 mod list;
 mod progress;
 mod report;
@@ -62,6 +65,7 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit> {
         Command::List(options) => list::list(&options),
         Command::Show(options) => show::show(&options),
         Command::Check(options) => check::check(&options),
+        Command::Kernels(options) => kernels::kernels(&options),
         Command::Report(options) => report::report(&options),
         Command::Compare(options) => compare::compare(&options),
         Command::Completions { shell } => {

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
+use super::booted::{self, Booted, Kernel};
 use super::interrupt::Interrupt;
 use super::{Exit, print, tell};
 use crate::cli::Run;
@@ -28,8 +29,13 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
     let session = Session {
         options,
         // Before any thread is started: only a process of one thread may enter a user namespace.
-        privilege: acquire(&plans),
+        privilege: if booted::wants_host(&options.kernel) {
+            acquire(&plans)
+        } else {
+            Ok(Privilege::None)
+        },
         descriptors: limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?,
+        kernels: booted::kernels(&options.kernel, options.virtual_time),
         interrupt: Interrupt::install()?,
     };
     let mut records = Vec::new();
@@ -59,23 +65,20 @@ struct Session<'a> {
     options: &'a Run,
     privilege: Result<Privilege, Unavailable>,
     descriptors: u64,
+    kernels: Vec<Kernel>,
     interrupt: Interrupt,
 }
 
 impl Session<'_> {
-    /// Runs a scenario's trials. Each record is written as soon as its trial ends.
+    /// Runs a scenario's trials on each kernel.
     fn scenario(&self, plan: &Plan) -> Result<Vec<Record>> {
         let mut store = self.store(&plan.id)?;
-        let mut live = Live::new(io::stderr().is_terminal(), false);
         let mut records = Vec::new();
-        for (index, trial) in plan.trials.iter().enumerate() {
-            let mut telling = super::progress::Telling::new(plan, index, trial);
-            let tell = &mut |event| telling.tell(&mut live, event);
-            let mut record = conduct(trial, &self.privilege, self.descriptors, &self.interrupt, tell);
-            live.finish();
-            judge::judge(&mut record, &trial.expect);
-            records.push(record);
-            keep(&mut records, &mut store, self.options.json)?;
+        for kernel in &self.kernels {
+            records.extend(match kernel {
+                Kernel::Host => self.here(plan, &mut store)?,
+                Kernel::Booted(booted) => self.inside(booted, plan, &mut store)?,
+            });
             if self.interrupt.raised() {
                 break;
             }
@@ -88,6 +91,45 @@ impl Session<'_> {
             ));
         }
         Ok(records)
+    }
+
+    /// Runs a scenario's trials on the kernel that this process runs on.
+    fn here(&self, plan: &Plan, store: &mut Option<Store>) -> Result<Vec<Record>> {
+        let mut live = Live::new(io::stderr().is_terminal(), false);
+        let mut records = Vec::new();
+        for (index, trial) in plan.trials.iter().enumerate() {
+            let mut telling = super::progress::Telling::new(plan, index, trial);
+            let tell = &mut |event| telling.tell(&mut live, event);
+            let record = conduct(trial, &self.privilege, self.descriptors, &self.interrupt, tell);
+            live.finish();
+            self.take(record, trial, &mut records, store)?;
+            if self.interrupt.raised() {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    /// Runs a scenario's trials on a kernel that is booted for them.
+    fn inside(&self, booted: &Booted, plan: &Plan, store: &mut Option<Store>) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        booted.scenario(plan, self.interrupt.flag(), &mut |record, trial| {
+            self.take(record, trial, &mut records, store)
+        })?;
+        Ok(records)
+    }
+
+    /// Judges a record and writes it, as soon as its trial has ended.
+    fn take(
+        &self,
+        mut record: Record,
+        trial: &TrialPlan,
+        records: &mut Vec<Record>,
+        store: &mut Option<Store>,
+    ) -> Result<()> {
+        judge::judge(&mut record, &trial.expect);
+        records.push(record);
+        keep(records, store, self.options.json)
     }
 
     /// The file of a scenario's records; none with `--json` alone, which has them on stdout.
@@ -170,7 +212,13 @@ pub(super) fn screen(records: &[Record], style: Style) -> String {
         [record] => report::trial(record, style),
         records => report::matrix(records, style),
     };
-    let claim = judge::claim(records).map(|claim| report::claim(&claim, style));
+    // A claim is judged on one kernel.
+    let one_kernel = records
+        .windows(2)
+        .all(|pair| pair[0].environment.kernel == pair[1].environment.kernel);
+    let claim = judge::claim(records)
+        .filter(|_| one_kernel)
+        .map(|claim| report::claim(&claim, style));
     table + &claim.unwrap_or_default()
 }
 

@@ -151,7 +151,7 @@ fn refused(path: &Path, side: &str, name: &str, value: &str, error: &io::Error) 
 fn not_per_namespace(name: &str) -> Unavailable {
     Unavailable::new(
         format!("{name} is not per network namespace on this kernel, and linger does not write the host's"),
-        "use a kernel on which it is per namespace, or a machine of its own",
+        "run it on a kernel on which it is per namespace: linger run --kernel boots one (linger kernels lists them)",
     )
 }
 

@@ -274,6 +274,8 @@ fn environment() -> Environment {
         lab: "pair, user namespace".into(),
         virtual_machine: Some(true),
         hz: Some(250),
+        clock: Clock::Real,
+        emulated: false,
         sysctl: SideSysctls {
             client: sysctls("0"),
             server: sysctls("2"),

@@ -139,8 +139,26 @@ pub struct Environment {
     pub virtual_machine: Option<bool>,
     /// Timer ticks per second.
     pub hz: Option<u32>,
+    /// What the clocks follow; `real` in records that lack it.
+    #[serde(default)]
+    pub clock: Clock,
+    /// Whether instructions were executed by an emulator: times are then the emulator's, and not to be compared with
+    /// real ones. False in records that lack it.
+    #[serde(default)]
+    pub emulated: bool,
     /// Effective values, read back in each side's namespace.
     pub sysctl: SideSysctls,
+}
+
+/// What the clocks of a trial follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clock {
+    /// The world's time.
+    #[default]
+    Real,
+    /// Emulated instructions: one nanosecond each, and idle time is skipped.
+    Virtual,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::table::wrapped;
 use super::terminal::BODY;
 use super::{number, plain};
-use crate::record::schema::Record;
+use crate::record::schema::{Clock, Record};
 
 /// The plan in words. Keys that this record's plan lacks are left out: it may be older or newer than this program.
 pub(super) fn asked(plan: &Value) -> Vec<String> {
@@ -81,6 +81,8 @@ pub(super) fn lab(record: &Record) -> Vec<String> {
     let environment = &record.environment;
     let hz = environment.hz.map(|hz| format!("HZ {hz}"));
     let virtual_machine = (environment.virtual_machine == Some(true)).then(|| "virtual machine".to_owned());
+    let emulated = (environment.emulated).then(|| "emulated (times are the emulator's)".to_owned());
+    let virtual_time = (environment.clock == Clock::Virtual).then(|| "virtual time".to_owned());
     let kernel = format!("Linux {} {}", environment.kernel, environment.machine);
     let cpus = number::things(environment.cpus.into(), "CPU");
     let parts = [
@@ -89,6 +91,8 @@ pub(super) fn lab(record: &Record) -> Vec<String> {
         Some(cpus),
         hz,
         virtual_machine,
+        emulated,
+        virtual_time,
     ];
     let mut lines = wrapped(&joined(parts).unwrap_or_default(), BODY);
     let effective = &environment.sysctl;

@@ -36,7 +36,17 @@ pub fn matrix(records: &[Record], style: Style) -> String {
         text.push_str(&if index < heading_lines { style.bold(&line) } else { line });
         text.push('\n');
     }
+    if records.iter().any(|record| record.environment.emulated) {
+        text.push_str(if times_alike(records) {
+            "times are an emulator's, not to be compared with real ones\n"
+        } else {
+            "times are left out: an emulator's are not to be compared with real ones\n"
+        });
+    }
     for record in records.iter().filter(|record| record.verdict.status != Status::Met) {
+        if several_kernels(records) {
+            text.push_str(&format!("\nLinux {}", record.environment.kernel));
+        }
         text.push_str(&why_not(record, style));
     }
     text.push_str(&format!("\n{}\n", summary(records)));
@@ -46,10 +56,13 @@ pub fn matrix(records: &[Record], style: Style) -> String {
 /// Trials of one scenario have a column a key of the matrix. Trials of several share no keys: theirs is one column, and
 /// the figures that only compare within a scenario are left out, so that the table stays within a hundred columns.
 fn columns(records: &[Record]) -> Vec<Column> {
-    let is_one_scenario = records.iter().map(id).collect::<BTreeSet<_>>().len() <= 1;
+    let is_one_scenario = is_one_scenario(records);
     let keys: BTreeSet<String> = records.iter().flat_map(|record| record.cell.keys().cloned()).collect();
     let mut columns: Vec<Column> = Vec::new();
     let mut push = |heading: &str, value: Value| columns.push((heading.to_owned(), value));
+    if several_kernels(records) {
+        push("kernel", Box::new(|record| Some(record.environment.kernel.clone())));
+    }
     if is_one_scenario {
         for key in &keys {
             let whole = key.clone();
@@ -71,7 +84,7 @@ fn columns(records: &[Record]) -> Vec<Column> {
     );
     columns.push(failed(records));
     let mut push = |heading: &str, value: Value| columns.push((heading.to_owned(), value));
-    if is_one_scenario {
+    if is_one_scenario && times_alike(records) {
         push(
             "connect p50",
             Box::new(|record| Some(number::micros(connect(record)?.p50_us))),
@@ -80,6 +93,8 @@ fn columns(records: &[Record]) -> Vec<Column> {
             "connect p99",
             Box::new(|record| Some(number::micros(connect(record)?.p99_us))),
         );
+    }
+    if is_one_scenario {
         push(
             "TW client",
             Box::new(|record| Some(number::count(record.time_wait.as_ref()?.client.end))),
@@ -91,6 +106,24 @@ fn columns(records: &[Record]) -> Vec<Column> {
     }
     push("capacity", Box::new(predicted));
     columns
+}
+
+fn is_one_scenario(records: &[Record]) -> bool {
+    records.iter().map(id).collect::<BTreeSet<_>>().len() <= 1
+}
+
+/// Whether all trials that ran took their times in the same way.
+fn times_alike(records: &[Record]) -> bool {
+    let ran = records.iter().filter(|record| record.outcomes.is_some());
+    let mut ways = ran.map(|record| (record.environment.clock, record.environment.emulated));
+    let first = ways.next();
+    ways.all(|way| Some(way) == first)
+}
+
+fn several_kernels(records: &[Record]) -> bool {
+    let mut kernels = records.iter().map(|record| &record.environment.kernel);
+    let first = kernels.next();
+    kernels.any(|kernel| Some(kernel) != first)
 }
 
 /// Failures in all and the kind that most were of, `1,768 EADDRNOTAVAIL`; where all were of one kind, the heading has it.
@@ -250,6 +283,21 @@ mod tests {
         let text = matrix(&records, Style::plain());
         assert!(text.lines().all(|line| width(line) <= 100), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn kernels_have_a_column_and_an_emulators_times_are_not_beside_real_ones() {
+        let mut booted = fixture::exhaustion();
+        booted.environment.kernel = "6.1.0-50-cloud-amd64".to_owned();
+        booted.environment.emulated = true;
+        let mut failed = fixture::unavailable();
+        failed.scenario = booted.scenario.clone();
+        let mixed = matrix(&[fixture::exhaustion(), booted.clone(), failed.clone()], Style::plain());
+        let alike = matrix(&[booted, failed], Style::plain());
+        for text in [&mixed, &alike] {
+            assert!(text.lines().all(|line| width(line) <= 100), "{text}");
+        }
+        insta::assert_snapshot!(format!("{mixed}\n{alike}"));
     }
 
     #[test]

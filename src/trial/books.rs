@@ -11,8 +11,8 @@ use crate::model::residual::residual;
 use crate::observe::{Departure, Observed, SideObserved};
 use crate::record::ledger::{self, Books, Closes, Counted};
 use crate::record::schema::{
-    Counters, Distribution, Environment, Failed, Latencies, Latency, Linger, Offered, Outcomes, Overdue, PeakEnd,
-    Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow, Status, TimeWait, TimelinePoint, Verdict,
+    Clock, Counters, Distribution, Environment, Failed, Latencies, Latency, Linger, Offered, Outcomes, Overdue,
+    PeakEnd, Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow, Status, TimeWait, TimelinePoint, Verdict,
 };
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Arrival, Topology};
@@ -38,6 +38,9 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
             lab: String::new(),
             virtual_machine: machine.virtual_machine,
             hz: machine.hz,
+            // Whoever booted a machine for the trial knows of it, and says so in the record.
+            clock: Clock::Real,
+            emulated: false,
             sysctl: SideSysctls::default(),
         },
         prediction: None,

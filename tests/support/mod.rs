@@ -1,6 +1,8 @@
 //! The binary as its users run it, and records as they read them.
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod kernels;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 

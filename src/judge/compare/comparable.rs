@@ -18,7 +18,7 @@ use crate::record::schema::Record;
 pub enum Class {
     /// The question: the scenario, its resolved plan, its cells.
     Scenario,
-    /// The kernel's release, its tick, and the sysctls that only one of two kernels has.
+    /// The kernel's release, its tick, how it was run, and the sysctls that only one of two kernels has.
     Kernel,
     Sysctl,
     /// Hardware, number of CPUs, virtual machine or not.
@@ -53,7 +53,7 @@ impl Class {
 
     fn of(path: &str) -> Self {
         match path {
-            "environment.kernel" | "environment.hz" => Self::Kernel,
+            "environment.kernel" | "environment.hz" | "environment.clock" | "environment.emulated" => Self::Kernel,
             "environment.lab" => Self::Lab,
             "linger.version" => Self::Linger,
             path if path.starts_with("environment.sysctl.") || path.starts_with("scenario.sysctl.") => Self::Sysctl,

@@ -176,6 +176,11 @@ fn judge_ratio(metric: &str, bound: Bound, pair: &Pair<'_>, blank: JudgedLimit) 
 
 /// Why a metric has no ratio here; None when it has one.
 fn not_measured(metric: &str, base: &[f64], new: &[f64], pair: &Pair<'_>) -> Option<String> {
+    if metrics::is_of_the_machine(metric) && !pair.times_alike() {
+        return Some(format!(
+            "{metric} of an emulator, or of virtual time, is not compared with others"
+        ));
+    }
     let side = match (base.is_empty(), new.is_empty()) {
         (false, false) => {
             let negative = base.iter().chain(new).any(|value| *value < 0.0);

@@ -58,6 +58,13 @@ pub const METRICS: [(&str, Direction); 33] = [
     ("server.accepted", Neither),
 ];
 
+/// Whether a metric is a time that an emulator takes instead of the kernel, or is made from one. What the kernel's timers
+/// decide (TIME_WAIT's lifetime, when a port is used again) is not.
+#[must_use]
+pub fn is_of_the_machine(metric: &str) -> bool {
+    metric.starts_with("latency.") || metric.starts_with("rates.")
+}
+
 /// The number at a dotted path of a record's JSON; None where it was not measured. A key may itself have dots.
 #[must_use]
 pub fn number(record: &Value, path: &str) -> Option<f64> {

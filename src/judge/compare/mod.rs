@@ -226,6 +226,9 @@ pub fn compare(
     if pairs.is_empty() {
         return Err(CompareError::NothingInCommon(differences));
     }
+    if pairs.iter().any(|pair| !pair.times_alike()) {
+        notes.push("latencies and rates left out: times of an emulator, or of virtual time, beside others".to_owned());
+    }
     let groups: Vec<Group> = pairs.iter().map(|pair| compare_group(pair, options)).collect();
     let limits = gate::judge(&pairs, options, evaluate);
     Ok(Comparison {

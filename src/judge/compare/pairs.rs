@@ -55,8 +55,19 @@ pub(super) struct Pair<'r> {
 }
 
 impl Pair<'_> {
-    /// A metric's values on both sides, of the records that have it.
+    /// Whether all records took their times in the same way: with one clock, and all on an emulator or none.
+    pub(super) fn times_alike(&self) -> bool {
+        let how = |record: &&Record| (record.environment.clock, record.environment.emulated);
+        let mut ways = self.base.iter().chain(&self.new).map(how);
+        let first = ways.next();
+        ways.all(|way| Some(way) == first)
+    }
+
+    /// A metric's values on both sides, of the records that have it. Times of an emulator beside real ones are none.
     pub(super) fn values(&self, metric: &str) -> (Vec<f64>, Vec<f64>) {
+        if metrics::is_of_the_machine(metric) && !self.times_alike() {
+            return (vec![], vec![]);
+        }
         let of = |side: &[Value]| {
             side.iter()
                 .filter_map(|record| metrics::number(record, metric))

@@ -1,0 +1,56 @@
+//! Inside a booted kernel: the job in, lines out. `booted` is the other end, on the host.
+//!
+//! The trials run as they do on the host; what the host alone knows (when, what clock, emulated or not) it adds itself.
+
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use linger::lab::{limits, privilege};
+use linger::scenario::plan::TrialPlan;
+use linger::trial::{self, Event, Means};
+
+/// What a guest is to do, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    pub(crate) trials: Vec<TrialPlan>,
+}
+
+/// What begins a line: the rest is an [`Event`] or a record, as JSON.
+pub(super) const PROGRESS: &str = "progress ";
+pub(super) const RECORD: &str = "record ";
+
+/// Nobody can ask a guest to stop: the host ends its machine.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Conducts the job's trials; a record is sent as soon as its trial ends. The error is in words, for the host to show.
+pub(crate) fn conduct(job: &[u8], say: &mut dyn FnMut(&str)) -> Result<(), String> {
+    trials(job, say).map_err(|error| format!("{error:#}"))
+}
+
+fn trials(job: &[u8], say: &mut dyn FnMut(&str)) -> Result<()> {
+    let job: Job = serde_json::from_slice(job).context("the job is not as this version of linger writes it")?;
+    // Before any thread is started, as on the host. The first process is root; its kernel may lack namespaces.
+    let privilege = privilege::acquire();
+    let descriptors = limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?;
+    for (index, plan) in job.trials.iter().enumerate() {
+        let record = match &privilege {
+            Ok(privilege) => {
+                let means = Means {
+                    privilege: *privilege,
+                    descriptors,
+                    stop: &STOP,
+                };
+                let tell = &mut |event: Event| match serde_json::to_string(&event) {
+                    Ok(json) => say(&format!("{PROGRESS}{json}")),
+                    Err(error) => eprintln!("linger: progress cannot be told: {error}"),
+                };
+                trial::conduct(plan, means, tell).with_context(|| format!("trial {}", index + 1))?
+            }
+            Err(why) => trial::unavailable(plan, why),
+        };
+        say(&format!("{RECORD}{}", serde_json::to_string(&record)?));
+    }
+    Ok(())
+}

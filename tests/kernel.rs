@@ -1,0 +1,160 @@
+//! `linger run --kernel`: real kernels, booted for real: Debian's, as scripts/kernels downloads them.
+//!
+//! Needs QEMU and, the first time, the network; says so and fails where either is missing.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::kernels::KERNEL_6_1;
+use support::{linger, records, run, said};
+use tempfile::tempdir;
+
+fn kernel() -> &'static str {
+    KERNEL_6_1.to_str().expect("a path in UTF-8")
+}
+
+fn uname() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    release.trim().to_owned()
+}
+
+#[test]
+fn the_same_scenario_on_this_kernel_and_on_another_gives_the_same_exact_count() {
+    let directory = tempdir().unwrap();
+    let arguments = [
+        "run",
+        "reserved-ports",
+        "--kernel",
+        "host",
+        "--kernel",
+        kernel(),
+        "--json",
+    ];
+    let output = run(linger(directory.path(), &arguments));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let [here, booted] = &records(&output)[..] else {
+        panic!("not two records: {}", said(&output))
+    };
+    for record in [here, booted] {
+        assert_eq!(record["verdict"]["status"], "met");
+        assert_eq!(record["prediction"]["usable_ports"], 90);
+        assert_eq!(record["outcomes"]["ok"], 90);
+        assert_eq!(record["environment"]["clock"], "real");
+        assert_eq!(record["ledger"]["balanced"], true);
+    }
+    assert_eq!(here["scenario"], booted["scenario"]);
+    assert_eq!(here["environment"]["kernel"], uname());
+    assert_eq!(here["environment"]["emulated"], false);
+    let release = booted["environment"]["kernel"].as_str().unwrap();
+    assert!(release.starts_with("6.1."), "{release}");
+    assert_ne!(release, uname());
+    let began = |record: &Value| record["started_at"].as_str().unwrap().to_owned();
+    assert!(began(here) < began(booted), "both by the host's clock");
+    // One table, a row a kernel.
+    assert!(said(&output).contains("kernel"), "{}", said(&output));
+    assert!(said(&output).contains("2 of 2 met"), "{}", said(&output));
+}
+
+/// What must be the same in two runs: all but when.
+fn without_time(record: &Value) -> Value {
+    let mut record = record.clone();
+    record["started_at"] = json!(null);
+    record
+}
+
+#[test]
+fn virtual_time_gives_the_same_record_twice_but_for_when() {
+    let directory = tempdir().unwrap();
+    let arguments = [
+        "run",
+        "reserved-ports",
+        "--kernel",
+        kernel(),
+        "--virtual-time",
+        "--json",
+    ];
+    let [first, second] = [(); 2].map(|()| {
+        let output = run(linger(directory.path(), &arguments));
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        records(&output).remove(0)
+    });
+    assert_eq!(first["environment"]["clock"], "virtual");
+    assert_eq!(first["environment"]["emulated"], true);
+    assert_eq!(without_time(&first), without_time(&second));
+}
+
+#[test]
+fn a_kernel_that_cannot_be_booted_is_unavailable_and_the_others_go_on() {
+    let directory = tempdir().unwrap();
+    fs::write(directory.path().join("notes.txt"), "This is no kernel.\n").unwrap();
+    let arguments = [
+        "run",
+        "reserved-ports",
+        "--kernel",
+        "notes.txt",
+        "--kernel",
+        "host",
+        "--json",
+    ];
+    let output = run(linger(directory.path(), &arguments));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let records = records(&output);
+    let statuses: Vec<_> = records.iter().map(|record| &record["verdict"]["status"]).collect();
+    assert_eq!(statuses, ["unavailable", "met"], "{}", said(&output));
+    let reason = records[0]["verdict"]["reasons"][0].as_str().unwrap();
+    assert!(
+        reason.contains("notes.txt") && reason.contains("expected an x86-64 kernel"),
+        "{reason}"
+    );
+    assert_eq!(records[0]["environment"]["kernel"], "notes.txt");
+}
+
+/// linger where QEMU cannot be found: it lies in /usr/bin, and only a mount namespace hides that.
+fn linger_without_qemu(directory: &Path, arguments: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg(format!(
+            "mount -t tmpfs none /usr/bin && exec {} {arguments}",
+            env!("CARGO_BIN_EXE_linger")
+        ))
+        .current_dir(directory)
+        .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+        .env("NO_COLOR", "1");
+    command
+}
+
+#[test]
+fn a_missing_qemu_is_told_with_its_remedy_by_run_and_by_check() {
+    let directory = tempdir().unwrap();
+    let wanted = format!("run reserved-ports --json --kernel {}", kernel());
+    let output = run(linger_without_qemu(directory.path(), &wanted));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert!(
+        said(&output).contains("apt-get install qemu-system-x86"),
+        "{}",
+        said(&output)
+    );
+    let output = run(linger_without_qemu(directory.path(), "check"));
+    assert!(
+        said(&output).contains("apt-get install qemu-system-x86"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn a_downloaded_kernel_is_listed_by_the_name_that_the_option_takes() {
+    let directory = tempdir().unwrap();
+    let package = KERNEL_6_1.file_name().and_then(|name| name.to_str()).unwrap();
+    let name = package.split('_').next().unwrap();
+    let output = run(linger(directory.path(), &["kernels"]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains(name), "{}", said(&output));
+    let output = run(linger(directory.path(), &["run", "refused", "--virtual-time"]));
+    assert_eq!(output.status.code(), Some(2), "without --kernel: {}", said(&output));
+}
