@@ -19,7 +19,7 @@ mod topology;
 use std::sync::Arc;
 
 use crate::scenario::plan::TrialPlan;
-use crate::scenario::spec::Topology;
+use crate::scenario::spec::{Family, Topology};
 use address::End;
 use namespace::Namespace;
 pub use privilege::Privilege;
@@ -94,6 +94,15 @@ impl Lab {
     pub fn shares_namespace(&self) -> bool {
         self.client.is_with(&self.server)
     }
+}
+
+/// Brings up the loopback interface of the network that this process is in. Only for the first process of a machine that
+/// was booted for the trials, which comes up without: topology host needs it there. Elsewhere it would change the host.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn raise_loopback_of_a_booted_machine() -> Result<(), Unavailable> {
+    topology::raise_loopback(&Side::new(End::Client, None, vec![]), Family::Ipv4, &[])
 }
 
 fn on_the_host(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
