@@ -10,7 +10,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use support::kernels::KERNEL_6_1;
-use support::{linger, records, run, said};
+use support::{linger, records, run, said, scenario};
 use tempfile::tempdir;
 
 fn kernel() -> &'static str {
@@ -57,6 +57,28 @@ fn the_same_scenario_on_this_kernel_and_on_another_gives_the_same_exact_count() 
     // One table, a row a kernel.
     assert!(said(&output).contains("kernel"), "{}", said(&output));
     assert!(said(&output).contains("2 of 2 met"), "{}", said(&output));
+}
+
+#[test]
+fn a_booted_machine_is_a_host_with_a_loopback_interface_for_topology_host() {
+    let directory = tempdir().unwrap();
+    let sysctls = r#"[sysctl.both]
+"net.ipv4.tcp_rfc1337" = 1
+[sysctl.client]
+"net.ipv4.ip_local_port_range" = "40000 40099"
+"net.ipv4.tcp_tw_reuse" = 0
+"#;
+    let path = scenario(
+        directory.path(),
+        &[
+            (sysctls, ""),
+            ("outcomes.ok == prediction.capacity", "outcomes.ok == 130"),
+        ],
+    );
+    let arguments = ["run", &path, "--lab", "host", "--kernel", kernel(), "--json"];
+    let output = run(linger(directory.path(), &arguments));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(records(&output)[0]["environment"]["lab"], "host");
 }
 
 /// What must be the same in two runs: all but when.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use linger::lab::{limits, privilege};
+use linger::lab::{self, limits, privilege};
 use linger::scenario::plan::TrialPlan;
 use linger::trial::{self, Event, Means};
 
@@ -33,6 +33,10 @@ fn trials(job: &[u8], say: &mut dyn FnMut(&str)) -> Result<()> {
     let job: Job = serde_json::from_slice(job).context("the job is not as this version of linger writes it")?;
     // Before any thread is started, as on the host. The first process is root; its kernel may lack namespaces.
     let privilege = privilege::acquire();
+    if let Err(why) = lab::raise_loopback_of_a_booted_machine() {
+        // Trials with namespaces of their own do without.
+        eprintln!("linger: the loopback interface cannot be brought up: {why}");
+    }
     let descriptors = limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?;
     for (index, plan) in job.trials.iter().enumerate() {
         let record = match &privilege {

@@ -144,6 +144,9 @@ impl Session<'_> {
 
     /// One screen for one record, one table for several; on stderr where stdout has the records.
     fn show(&self, records: &[Record]) -> Result<()> {
+        if records.is_empty() {
+            return Ok(()); // interrupted in a machine before its first record
+        }
         if self.options.json {
             tell(screen(records, Style::of(&io::stderr())).trim_end());
         } else {

@@ -115,6 +115,15 @@ impl Lab {
     }
 }
 
+/// Brings up the loopback interface of the network that this process is in. Only for the first process of a machine that
+/// was booted for the trials, which comes up without: topology host needs it there. Elsewhere it would change the host.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn raise_loopback_of_a_booted_machine() -> Result<(), Unavailable> {
+    topology::raise_loopback(&Side::new(End::Client, None, vec![]), Family::Ipv4, &[])
+}
+
 fn on_the_host(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
     if let Some(name) = plan.sysctl.client.keys().chain(plan.sysctl.server.keys()).next() {
         return Err(Unavailable::new(
