@@ -60,6 +60,11 @@ fn doubts(record: &Record) -> Vec<String> {
         Some(ledger) if !ledger.balanced => doubts.extend(unbalanced(ledger)),
         Some(_) => {}
     }
+    if let Some(trouble) = record.observation.as_ref().and_then(|cost| cost.trouble.as_ref()) {
+        doubts.push(format!(
+            "a look at the kernel failed, so that less was observed: {trouble}"
+        ));
+    }
     doubts
 }
 
@@ -373,6 +378,15 @@ mod tests {
         judge(&mut record, &[expect("outcomes.ok == 28232")]);
         assert_eq!(record.verdict.status, Status::Inconclusive);
         assert!(record.verdict.reasons[0].starts_with("interrupted"));
+    }
+
+    #[test]
+    fn a_failed_look_makes_a_trial_inconclusive_and_is_told() {
+        let mut record = fixture::exhaustion();
+        record.observation.as_mut().unwrap().trouble = Some("cannot read sockstat".into());
+        judge(&mut record, &[expect("outcomes.ok == 28232")]);
+        assert_eq!(record.verdict.status, Status::Inconclusive);
+        assert!(record.verdict.reasons[0].ends_with("cannot read sockstat"));
     }
 
     #[test]

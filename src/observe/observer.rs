@@ -65,8 +65,6 @@ pub struct Observed {
     /// TIME_WAIT sockets that went, in no order; empty unless four-tuples were followed.
     pub departures: Vec<Departure>,
     pub cost: Observation,
-    /// The first look that failed, if one did: what was observed is then incomplete.
-    pub trouble: Option<String>,
 }
 
 /// A thread that observes until it is told to finish.

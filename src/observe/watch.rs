@@ -328,8 +328,8 @@ impl Watch {
                 socket_dumps: self.dumps,
                 longest_gap_seconds: self.longest_gap.as_secs_f64(),
                 source,
+                trouble: self.trouble,
             },
-            trouble: self.trouble,
         }
     }
 

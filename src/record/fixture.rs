@@ -105,6 +105,7 @@ fn measured() -> Record {
             socket_dumps: 22,
             longest_gap_seconds: 1.021,
             source: "sock_diag".into(),
+            trouble: None,
         }),
         timeline: timeline(),
         ledger: Some(ledger()),

@@ -279,6 +279,9 @@ pub struct Observation {
     pub longest_gap_seconds: f64,
     /// sock_diag or /proc/net/tcp.
     pub source: String,
+    /// The first look that failed; absent when none did. What was observed is then incomplete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
