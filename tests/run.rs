@@ -56,6 +56,23 @@ fn root_and_an_unprivileged_user_get_the_same_record_but_for_the_lab() {
 }
 
 #[test]
+fn a_slow_server_is_hurried_on_when_the_load_is_over_and_the_books_are_of_one_moment() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    let slow = ["run", &path, "--set", "server.accept_delay=100ms", "--json"];
+    for (connections, sysctl) in [(100, "net.ipv4.tcp_fin_timeout=60"), (30, "net.ipv4.tcp_fin_timeout=1")] {
+        let connections_key = format!("load.connections={connections}");
+        let arguments = [&slow[..], &["--set", &connections_key, "--set", sysctl]].concat();
+        let output = run(linger(directory.path(), &arguments));
+        let record = &records(&output)[0];
+        assert_eq!(record["ledger"]["balanced"], true, "{}", record["ledger"]);
+        assert_eq!(record["ledger"]["unsettled"], Value::Null);
+        assert_eq!(record["time_wait"]["client"]["end"], connections);
+        assert_eq!(record["server"]["accepted"], connections);
+    }
+}
+
+#[test]
 fn each_matrix_cell_starts_in_a_fresh_lab() {
     let directory = tempdir().unwrap();
     let path = scenario(

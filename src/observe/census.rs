@@ -65,13 +65,10 @@ impl Census {
         self.states[State::TimeWait as usize]
     }
 
-    /// The states that occurred, by name.
-    pub(super) fn by_name(&self) -> BTreeMap<String, u64> {
+    /// The states that occurred.
+    pub(super) fn by_state(&self) -> BTreeMap<State, u64> {
         let states = State::ALL.into_iter().map(|state| (state, self.states[state as usize]));
-        states
-            .filter(|(_, count)| *count > 0)
-            .map(|(state, count)| (state.name().to_owned(), count))
-            .collect()
+        states.filter(|(_, count)| *count > 0).collect()
     }
 }
 

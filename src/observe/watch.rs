@@ -2,6 +2,7 @@
 //!
 //! Whose a socket is, what departed, and how a total is shared out is told by `census`, `departures` and `samples`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -58,6 +59,7 @@ pub(super) struct Watch {
     sides: [SideObserved; 2],
     census: [Census; 2],
     looked: bool,
+    end_seconds: f64,
     began: Instant,
     sockstat_samples: u64,
     dumps: u64,
@@ -95,6 +97,7 @@ impl Watch {
             sides: Default::default(),
             census: Default::default(),
             looked: false,
+            end_seconds: 0.0,
             began: now,
             sockstat_samples: 0,
             dumps: 0,
@@ -280,7 +283,7 @@ impl Watch {
     }
 
     /// The look at the load's end: its counts are the `end` values, and the counters stop here.
-    fn look_at_end(&mut self) -> Result<(), LookError> {
+    fn look_at_end(&mut self) -> Result<BTreeMap<State, u64>, LookError> {
         let mut looks = 1;
         while let Err(error) = self.dump() {
             if looks == LOOKS_AT_END || !matches!(error, LookError::Interrupted) {
@@ -294,16 +297,20 @@ impl Watch {
         for (side, census) in self.sides.iter_mut().zip(&self.census) {
             side.end = census.time_wait();
             side.held = census.minis;
-            side.states = census.by_name();
+            let by_name = |(state, count): (State, u64)| (state.name().to_owned(), count);
+            side.states = census.by_state().into_iter().map(by_name).collect();
         }
         self.looked = true;
-        Ok(())
+        self.end_seconds = self.seconds();
+        let mut both = self.census[0].clone();
+        both.add(&self.census[1]);
+        Ok(both.by_state())
     }
 
     fn finish(mut self) -> Observed {
         if !self.looked {
             let result = self.look_at_end();
-            self.note(result);
+            self.note(result.map(|_| ()));
         } else if self.departures.as_ref().is_some_and(Departures::unconfirmed) {
             let result = self.dump();
             self.note(result);
@@ -320,6 +327,7 @@ impl Watch {
             client,
             server,
             counters,
+            end_seconds: self.end_seconds,
             departures: self.departures.map(Departures::into_gone).unwrap_or_default(),
             cost: Observation {
                 cpu_seconds: cpu.as_secs_f64(),

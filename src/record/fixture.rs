@@ -346,5 +346,6 @@ fn ledger() -> Ledger {
             row("client TIME_WAIT", "graceful closes by the client", "client tw", ports),
             row("server TIME_WAIT", "graceful closes by the server", "server tw", 0),
         ],
+        unsettled: None,
     }
 }

@@ -304,6 +304,9 @@ pub struct Ledger {
     /// Whether every row that could be checked balances.
     pub balanced: bool,
     pub rows: Vec<LedgerRow>,
+    /// What was still under way when the books were made up, so that they are not of one moment; absent when nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsettled: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -22,6 +22,9 @@ pub(super) fn ledger(ledger: &Ledger) -> Vec<String> {
     for row in ledger.rows.iter().filter(|row| !row.balanced) {
         lines.extend(wrapped(&off(row), BODY));
     }
+    if let Some(unsettled) = &ledger.unsettled {
+        lines.extend(wrapped(&format!("not of one moment: {unsettled}"), BODY));
+    }
     lines
 }
 
