@@ -170,6 +170,32 @@ fn a_sysctl_that_does_not_exist_makes_the_trial_unavailable_and_exits_4() {
 }
 
 #[test]
+fn a_read_only_proc_sys_is_named_with_its_remedy_by_run_and_check() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    for (arguments, status) in [(&["run", &path][..], Some(4)), (&["check"][..], None)] {
+        let mut command = std::process::Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-ec"])
+            .arg("mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys; exec \"$@\"")
+            .args(["sh", env!("CARGO_BIN_EXE_linger")])
+            .args(arguments)
+            .current_dir(directory.path());
+        let output = run(command);
+        let said = said(&output);
+        assert!(
+            status.is_none_or(|status| output.status.code() == Some(status)),
+            "{said}"
+        );
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        for words_of_it in ["/proc/sys is mounted read-only", "systempaths=unconfined"] {
+            assert!(words.contains(words_of_it), "{words_of_it} is not in:\n{said}");
+        }
+        assert!(!said.contains("4.15"), "{said}");
+    }
+}
+
+#[test]
 fn setting_a_sysctl_with_topology_host_is_refused() {
     let directory = tempdir().unwrap();
     let path = scenario(directory.path(), &[]);
