@@ -1,11 +1,12 @@
 //! Conducts one trial where it stands: the only place that wires lab, load or sequence, observe, model and record
 //! together.
 //!
-//! Order: lab → sysctls read back → listeners → prediction → observer → server → client → (load) → server drained →
-//! last look → observe.after → books. Nothing here judges or prints.
+//! Order: lab → sysctls read back → listeners → prediction → observer → server → client → (load) → rest and last look →
+//! observe.after → books. Nothing here judges or prints.
 #![forbid(unsafe_code)]
 
 mod books;
+mod rest;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -32,8 +33,6 @@ use crate::sequence::{self, Conducted, SequenceError};
 const TELL_EVERY: Duration = Duration::from_millis(200);
 /// From the observer's start to the load's: time to spawn the threads.
 const HEAD_START: Duration = Duration::from_millis(20);
-/// How long the server may take to close what the client has closed.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// What a trial may use of the machine.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +127,8 @@ struct Results {
     measured: Measured,
     served: Option<Served>,
     observed: Observed,
+    /// What was still under way when the books were made up.
+    unsettled: Option<String>,
     /// Before the load and at its end.
     slab: [Option<BTreeMap<String, observe::slab::Slab>>; 2],
     /// Pairs of source and destination as the load numbers them.
@@ -263,10 +264,8 @@ fn measure(
     };
 
     let measured = client.finish(&watch, tell)?;
-    if let Some(server) = &server {
-        server.drain(measured.tally.connected);
-    }
-    observer.look_now()?;
+    let control = server.as_ref().map(|server| &*server.control);
+    let unsettled = rest::wait(control, measured.tally.connected, &watch, tell)?;
     let slab_after = observe::slab::read();
     watch.after(plan.observe.after, tell);
     let served = server.map(Serving::stop).transpose()?;
@@ -278,6 +277,7 @@ fn measure(
         measured,
         served,
         observed: observer.finish(),
+        unsettled,
         slab: [slab_before, slab_after],
         sources: lab.client.addresses().to_vec(),
         destinations,
@@ -345,14 +345,6 @@ impl Serving {
         let shared = Arc::clone(&control);
         let thread = lab.server.spawn("server", move || listeners.serve(&work, &shared))?;
         Ok(Self { control, thread })
-    }
-
-    /// Waits until the server has taken and closed every connection that the client made, or five seconds.
-    fn drain(&self, connected: u64) {
-        let limit = Instant::now() + DRAIN;
-        while (self.control.accepted() < connected || self.control.open() > 0) && Instant::now() < limit {
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 
     fn stop(self) -> Result<Served, TrialError> {

@@ -56,6 +56,23 @@ fn root_and_an_unprivileged_user_get_the_same_record_but_for_the_lab() {
 }
 
 #[test]
+fn a_slow_server_is_hurried_on_when_the_load_is_over_and_the_books_are_of_one_moment() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    let slow = ["run", &path, "--set", "server.accept_delay=100ms", "--json"];
+    for (connections, sysctl) in [(100, "net.ipv4.tcp_fin_timeout=60"), (30, "net.ipv4.tcp_fin_timeout=1")] {
+        let connections_key = format!("load.connections={connections}");
+        let arguments = [&slow[..], &["--set", &connections_key, "--set", sysctl]].concat();
+        let output = run(linger(directory.path(), &arguments));
+        let record = &records(&output)[0];
+        assert_eq!(record["ledger"]["balanced"], true, "{}", record["ledger"]);
+        assert_eq!(record["ledger"]["unsettled"], Value::Null);
+        assert_eq!(record["time_wait"]["client"]["end"], connections);
+        assert_eq!(record["server"]["accepted"], connections);
+    }
+}
+
+#[test]
 fn each_matrix_cell_starts_in_a_fresh_lab() {
     let directory = tempdir().unwrap();
     let path = scenario(
@@ -150,6 +167,32 @@ fn a_sysctl_that_does_not_exist_makes_the_trial_unavailable_and_exits_4() {
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
     let said = said(&output);
     assert!(said.contains("net.ipv4.tcp_tw_recycle"), "{said}");
+}
+
+#[test]
+fn a_read_only_proc_sys_is_named_with_its_remedy_by_run_and_check() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    for (arguments, status) in [(&["run", &path][..], Some(4)), (&["check"][..], None)] {
+        let mut command = std::process::Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-ec"])
+            .arg("mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys; exec \"$@\"")
+            .args(["sh", env!("CARGO_BIN_EXE_linger")])
+            .args(arguments)
+            .current_dir(directory.path());
+        let output = run(command);
+        let said = said(&output);
+        assert!(
+            status.is_none_or(|status| output.status.code() == Some(status)),
+            "{said}"
+        );
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        for words_of_it in ["/proc/sys is mounted read-only", "systempaths=unconfined"] {
+            assert!(words.contains(words_of_it), "{words_of_it} is not in:\n{said}");
+        }
+        assert!(!said.contains("4.15"), "{said}");
+    }
 }
 
 #[test]

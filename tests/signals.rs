@@ -73,17 +73,17 @@ fn until_the_lab_stands(child: &mut Child) -> BTreeSet<String> {
     panic!("no lab after 30 s");
 }
 
-/// Waits until progress is told, so that something was measured.
-fn until_progress(child: &mut Child) -> BufReader<std::process::ChildStderr> {
+/// Waits until `phase` is told to stderr.
+fn until_told(child: &mut Child, phase: &str) -> BufReader<std::process::ChildStderr> {
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while lines.read_line(&mut line).unwrap() > 0 {
-        if line.contains(" ok") {
+        if line.contains(phase) {
             return lines;
         }
         line.clear();
     }
-    panic!("linger ended without progress");
+    panic!("linger ended without `{phase}`");
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn sigkill_leaves_no_namespace_behind() {
 fn ctrl_c_keeps_what_was_measured_marks_it_and_exits_130() {
     let directory = tempdir().unwrap();
     let mut child = long_load(directory.path());
-    let stderr = until_progress(&mut child);
+    let stderr = until_told(&mut child, " ok");
     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     std::thread::spawn(move || stderr.lines().count());
     let output = child.wait_with_output().unwrap();
@@ -118,4 +118,36 @@ fn ctrl_c_keeps_what_was_measured_marks_it_and_exits_130() {
         "{attempted} {ok}"
     );
     assert_eq!(record["ledger"]["balanced"], true, "{}", record["ledger"]);
+}
+
+#[test]
+fn ctrl_c_while_connections_still_end_after_the_load_keeps_the_record() {
+    let directory = tempdir().unwrap();
+    let path = scenario(directory.path(), &[]);
+    // With the accept queue full, a client's last ACK and FIN are dropped and sent again for many seconds.
+    let arguments = [
+        "run",
+        &path,
+        "--set",
+        "server.backlog=0",
+        "--set",
+        "load.connections=100",
+        "--json",
+    ];
+    let mut child = linger(directory.path(), &arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = until_told(&mut child, "observing");
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    std::thread::spawn(move || stderr.lines().count());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let record: Value = serde_json::from_slice(&output.stdout).expect("one whole record");
+    assert_eq!(record["interrupted"], true);
+    let unsettled = record["ledger"]["unsettled"]
+        .as_str()
+        .expect("what was still under way");
+    assert!(unsettled.contains("FIN_WAIT1"), "{unsettled}");
 }

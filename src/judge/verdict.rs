@@ -90,10 +90,18 @@ fn doubts(record: &Record) -> Vec<String> {
     if record.interrupted {
         doubts.push("interrupted: what was measured till then is kept; run it again to its end".to_owned());
     }
+    if let Some(unsettled) = record.ledger.as_ref().and_then(|ledger| ledger.unsettled.as_ref()) {
+        doubts.push(format!("the books are not of one moment: {unsettled}"));
+    }
     match &record.ledger {
         None => doubts.push("there is no ledger: nothing was reconciled with the kernel's counters".to_owned()),
         Some(ledger) if !ledger.balanced => doubts.extend(unbalanced(ledger)),
         Some(_) => {}
+    }
+    if let Some(trouble) = record.observation.as_ref().and_then(|cost| cost.trouble.as_ref()) {
+        doubts.push(format!(
+            "a look at the kernel failed, so that less was observed: {trouble}"
+        ));
     }
     doubts
 }
@@ -408,6 +416,24 @@ mod tests {
         judge(&mut record, &[expect("outcomes.ok == 28232")]);
         assert_eq!(record.verdict.status, Status::Inconclusive);
         assert!(record.verdict.reasons[0].starts_with("interrupted"));
+    }
+
+    #[test]
+    fn books_that_are_not_of_one_moment_make_a_trial_inconclusive() {
+        let mut record = fixture::exhaustion();
+        record.ledger.as_mut().unwrap().unsettled = Some("10.0 s after the load, 3 FIN_WAIT1".into());
+        judge(&mut record, &[expect("outcomes.ok == 28232")]);
+        assert_eq!(record.verdict.status, Status::Inconclusive);
+        assert!(record.verdict.reasons[0].ends_with("3 FIN_WAIT1"));
+    }
+
+    #[test]
+    fn a_failed_look_makes_a_trial_inconclusive_and_is_told() {
+        let mut record = fixture::exhaustion();
+        record.observation.as_mut().unwrap().trouble = Some("cannot read sockstat".into());
+        judge(&mut record, &[expect("outcomes.ok == 28232")]);
+        assert_eq!(record.verdict.status, Status::Inconclusive);
+        assert!(record.verdict.reasons[0].ends_with("cannot read sockstat"));
     }
 
     #[test]

@@ -200,6 +200,7 @@ fn sysctls(side: &Side) -> Result<String, Unavailable> {
     for name in host.keys() {
         match ours.get(name).map(|value| sysctl::set(side, name, value)) {
             Some(Ok(())) => writable += 1,
+            Some(Err(error)) if error == sysctl::read_only() => return Err(error),
             _ => missing.push(name.as_str()),
         }
     }

@@ -140,12 +140,22 @@ fn refused(path: &Path, side: &str, name: &str, value: &str, error: &io::Error) 
                 |nearest| format!("the nearest that it has is {nearest}"),
             ),
         ),
+        ErrorKind::ReadOnlyFilesystem => read_only(),
         ErrorKind::NotFound | ErrorKind::PermissionDenied => not_per_namespace(name),
         _ => Unavailable::new(
             format!("the kernel refused {name} = {value} on the {side}: {error}"),
             "ask for a value in the range that the kernel's ip-sysctl documentation gives",
         ),
     }
+}
+
+/// Containers mount /proc/sys read-only, and what is mounted over a user's namespace cannot be remounted there.
+pub(super) fn read_only() -> Unavailable {
+    Unavailable::new(
+        "/proc/sys is mounted read-only (a container?)",
+        "run the container privileged or with --security-opt systempaths=unconfined, or, as root: \
+         mount -o remount,rw /proc/sys",
+    )
 }
 
 fn not_per_namespace(name: &str) -> Unavailable {

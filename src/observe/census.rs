@@ -65,19 +65,10 @@ impl Census {
         self.states[State::TimeWait as usize]
     }
 
-    /// Whether a FIN, or the ACK of one, is still to come: the state is mostly about to change.
-    pub(super) fn is_closing(&self) -> bool {
-        let waiting = [State::FinWait1, State::FinWait2, State::Closing, State::LastAck];
-        waiting.into_iter().any(|state| self.states[state as usize] > 0)
-    }
-
-    /// The states that occurred, by name.
-    pub(super) fn by_name(&self) -> BTreeMap<String, u64> {
+    /// The states that occurred.
+    pub(super) fn by_state(&self) -> BTreeMap<State, u64> {
         let states = State::ALL.into_iter().map(|state| (state, self.states[state as usize]));
-        states
-            .filter(|(_, count)| *count > 0)
-            .map(|(state, count)| (state.name().to_owned(), count))
-            .collect()
+        states.filter(|(_, count)| *count > 0).collect()
     }
 }
 

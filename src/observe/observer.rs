@@ -18,6 +18,7 @@ use super::eyes::{Eyes, LookError};
 use super::samples::Sample;
 use super::watch::Watch;
 use crate::record::schema::Observation;
+use crate::tcp::State;
 
 /// What to observe.
 #[derive(Clone, Debug)]
@@ -62,11 +63,11 @@ pub struct Observed {
     /// Counter changes from the start to the last [`Observer::look_now`]: the client's namespace, then the server's;
     /// None where both sides share the first.
     pub counters: (BTreeMap<String, i64>, Option<BTreeMap<String, i64>>),
+    /// When that look had ended, in seconds since the origin.
+    pub end_seconds: f64,
     /// TIME_WAIT sockets that went, in no order; empty unless four-tuples were followed.
     pub departures: Vec<Departure>,
     pub cost: Observation,
-    /// The first look that failed, if one did: what was observed is then incomplete.
-    pub trouble: Option<String>,
 }
 
 /// A thread that observes until it is told to finish.
@@ -79,7 +80,7 @@ pub struct Observer {
 
 #[derive(Debug)]
 pub(super) enum Order {
-    Look(Sender<Result<(), LookError>>),
+    Look(Sender<Result<BTreeMap<State, u64>, LookError>>),
     Finish,
 }
 
@@ -116,12 +117,12 @@ impl Observer {
         }
     }
 
-    /// Dumps the sockets and reads the counters right now, and returns when it is done: the load's end. Of several
-    /// calls the last counts.
+    /// Dumps the sockets and reads the counters right now, and returns how many of both sides' sockets are in which
+    /// state: the load's end. Of several calls the last counts.
     ///
     /// # Errors
     /// [`LookError`] when this look failed.
-    pub fn look_now(&self) -> Result<(), LookError> {
+    pub fn look_now(&self) -> Result<BTreeMap<State, u64>, LookError> {
         let (reply, answer) = channel();
         let gone = "the observer thread lives until it is told to finish";
         self.orders.send(Order::Look(reply)).expect(gone);

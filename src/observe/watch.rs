@@ -2,6 +2,7 @@
 //!
 //! Whose a socket is, what departed, and how a total is shared out is told by `census`, `departures` and `samples`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -25,12 +26,6 @@ const SAMPLE_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 const DUMP_EVERY: Duration = Duration::from_secs(1);
 /// Dumps that may be tried for the load's end, where the kernel calls one interrupted.
 const LOOKS_AT_END: u32 = 3;
-
-/// How long the look at the load's end waits for a FIN or the ACK of one that is still under way: a busy CPU takes
-/// segments from its queue late.
-const REST: Duration = Duration::from_millis(250);
-/// Between two looks for that.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// One namespace, and what the last looks at it gave.
 #[derive(Debug)]
@@ -64,6 +59,7 @@ pub(super) struct Watch {
     sides: [SideObserved; 2],
     census: [Census; 2],
     looked: bool,
+    end_seconds: f64,
     began: Instant,
     sockstat_samples: u64,
     dumps: u64,
@@ -101,6 +97,7 @@ impl Watch {
             sides: Default::default(),
             census: Default::default(),
             looked: false,
+            end_seconds: 0.0,
             began: now,
             sockstat_samples: 0,
             dumps: 0,
@@ -286,26 +283,7 @@ impl Watch {
     }
 
     /// The look at the load's end: its counts are the `end` values, and the counters stop here.
-    fn look_at_end(&mut self) -> Result<(), LookError> {
-        let end = Instant::now() + REST;
-        self.dump_at_end()?;
-        while self.census.iter().any(Census::is_closing) && Instant::now() < end {
-            std::thread::sleep(BETWEEN_LOOKS);
-            self.dump_at_end()?;
-        }
-        for namespace in &mut self.namespaces {
-            namespace.after = namespace.eyes.counters()?;
-        }
-        for (side, census) in self.sides.iter_mut().zip(&self.census) {
-            side.end = census.time_wait();
-            side.held = census.minis;
-            side.states = census.by_name();
-        }
-        self.looked = true;
-        Ok(())
-    }
-
-    fn dump_at_end(&mut self) -> Result<(), LookError> {
+    fn look_at_end(&mut self) -> Result<BTreeMap<State, u64>, LookError> {
         let mut looks = 1;
         while let Err(error) = self.dump() {
             if looks == LOOKS_AT_END || !matches!(error, LookError::Interrupted) {
@@ -313,13 +291,26 @@ impl Watch {
             }
             looks += 1;
         }
-        Ok(())
+        for namespace in &mut self.namespaces {
+            namespace.after = namespace.eyes.counters()?;
+        }
+        for (side, census) in self.sides.iter_mut().zip(&self.census) {
+            side.end = census.time_wait();
+            side.held = census.minis;
+            let by_name = |(state, count): (State, u64)| (state.name().to_owned(), count);
+            side.states = census.by_state().into_iter().map(by_name).collect();
+        }
+        self.looked = true;
+        self.end_seconds = self.seconds();
+        let mut both = self.census[0].clone();
+        both.add(&self.census[1]);
+        Ok(both.by_state())
     }
 
     fn finish(mut self) -> Observed {
         if !self.looked {
             let result = self.look_at_end();
-            self.note(result);
+            self.note(result.map(|_| ()));
         } else if self.departures.as_ref().is_some_and(Departures::unconfirmed) {
             let result = self.dump();
             self.note(result);
@@ -336,6 +327,7 @@ impl Watch {
             client,
             server,
             counters,
+            end_seconds: self.end_seconds,
             departures: self.departures.map(Departures::into_gone).unwrap_or_default(),
             cost: Observation {
                 cpu_seconds: cpu.as_secs_f64(),
@@ -344,8 +336,8 @@ impl Watch {
                 socket_dumps: self.dumps,
                 longest_gap_seconds: self.longest_gap.as_secs_f64(),
                 source,
+                trouble: self.trouble,
             },
-            trouble: self.trouble,
         }
     }
 

@@ -106,6 +106,7 @@ fn measured() -> Record {
             socket_dumps: 22,
             longest_gap_seconds: 1.021,
             source: "sock_diag".into(),
+            trouble: None,
         }),
         timeline: timeline(),
         steps: vec![],
@@ -355,5 +356,6 @@ fn ledger() -> Ledger {
             row("client TIME_WAIT", "graceful closes by the client", "client tw", ports),
             row("server TIME_WAIT", "graceful closes by the server", "server tw", 0),
         ],
+        unsettled: None,
     }
 }

@@ -87,6 +87,9 @@ pub struct Books<'a> {
 const ASSASSINATION: &str = "a RST that answers a late ACK may end a TIME_WAIT, which no counter tells (RFC 1337)";
 /// TIME_WAIT lasts at least this many seconds (TCP_TIMEWAIT_LEN); until then none can have ended by itself.
 const TIME_WAIT_SECONDS: f64 = 60.0;
+/// The same before 4.1, whose wheel of eight slots of 7.5 s may end a slot that was filled just before it turned.
+const TIME_WAIT_SECONDS_OF_WHEEL: f64 = 52.5;
+const TIME_WAIT_HAS_TIMERS: (u32, u32) = (4, 1);
 /// From this version on `TW` counts a TIME_WAIT when it begins.
 const TW_COUNTS_BEGINNINGS: (u32, u32) = (5, 19);
 
@@ -123,6 +126,7 @@ pub fn reconcile(books: &Books<'_>) -> Ledger {
     Ledger {
         balanced: rows.iter().all(|row| row.balanced),
         rows,
+        unsettled: None,
     }
 }
 
@@ -211,6 +215,16 @@ impl<'a> Books<'a> {
             Counted::Together(both) => vec![joint(Some(both))],
             Counted::Shared => vec![joint(None)],
         }
+    }
+
+    /// Whether TIME_WAIT sockets may have ended by themselves.
+    fn outlasts_time_wait(&self) -> bool {
+        let least = if self.kernel >= TIME_WAIT_HAS_TIMERS {
+            TIME_WAIT_SECONDS
+        } else {
+            TIME_WAIT_SECONDS_OF_WHEEL
+        };
+        self.seconds >= least
     }
 
     /// The client's endings, with those connections that a reset ended before connect() told of them.

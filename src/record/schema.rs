@@ -354,6 +354,9 @@ pub struct Observation {
     pub longest_gap_seconds: f64,
     /// sock_diag or /proc/net/tcp.
     pub source: String,
+    /// The first look that failed; absent when none did. What was observed is then incomplete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -376,6 +379,9 @@ pub struct Ledger {
     /// Whether every row that could be checked balances.
     pub balanced: bool,
     pub rows: Vec<LedgerRow>,
+    /// What was still under way when the books were made up, so that they are not of one moment; absent when nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsettled: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

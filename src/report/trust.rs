@@ -22,6 +22,9 @@ pub(super) fn ledger(ledger: &Ledger) -> Vec<String> {
     for row in ledger.rows.iter().filter(|row| !row.balanced) {
         lines.extend(wrapped(&off(row), BODY));
     }
+    if let Some(unsettled) = &ledger.unsettled {
+        lines.extend(wrapped(&format!("not of one moment: {unsettled}"), BODY));
+    }
     lines
 }
 
@@ -58,5 +61,28 @@ pub(super) fn observation(record: &Record) -> Vec<String> {
         cost.source,
         number::seconds(cost.longest_gap_seconds)
     );
-    wrapped(&line, BODY)
+    let mut lines = wrapped(&line, BODY);
+    if let Some(trouble) = &cost.trouble {
+        lines.extend(wrapped(&format!("incomplete, since a look failed: {trouble}"), BODY));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::fixture;
+
+    #[test]
+    fn a_look_that_failed_is_told() {
+        let mut record = fixture::exhaustion();
+        let complete = observation(&record);
+        record.observation.as_mut().unwrap().trouble = Some("cannot read sockstat".into());
+        let lines = observation(&record);
+        assert_eq!(lines[..complete.len()], complete);
+        assert_eq!(
+            lines[complete.len()..],
+            ["incomplete, since a look failed: cannot read sockstat"]
+        );
+    }
 }

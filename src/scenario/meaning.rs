@@ -11,6 +11,7 @@ use super::port_range;
 use super::problem::{Origin, Problem};
 use super::spec::{Arrival, Family, Protocol, Source, Span, Topology};
 use super::tree::Node;
+use crate::record::tuples;
 use crate::tcp::CloseMode;
 
 /// More pairs of source and destination than this would need gigabytes of tables.
@@ -172,6 +173,14 @@ impl<'a> Rules<'a> {
         if pairs > MOST_PAIRS {
             let message = format!("{pairs} pairs of source and destination; at most {MOST_PAIRS} are allowed");
             self.report("server.addresses", message);
+        } else if pairs > tuples::MOST_PAIRS as u64 && self.read_or("observe.tuples", false) == Some(true) {
+            let message = format!(
+                "{pairs} pairs of source and destination, of which each takes {} KiB to follow; with observe.tuples at \
+                 most {} are allowed: use fewer addresses or ports, or leave it out",
+                tuples::BYTES_A_PAIR / 1024,
+                tuples::MOST_PAIRS
+            );
+            self.report("observe.tuples", message);
         }
         let on_host = self.read_or("lab.topology", Topology::Pair) == Some(Topology::Host);
         let ipv6 = self.read_or("lab.family", Family::Ipv4) == Some(Family::Ipv6);

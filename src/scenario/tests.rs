@@ -180,6 +180,20 @@ fn a_file_is_read_by_its_path() {
 }
 
 #[test]
+fn more_pairs_than_memory_can_follow_are_refused_with_what_is_allowed() {
+    let text = |ports: u32, tuples: bool| {
+        let text = SOUND.replace("[close]", &format!("[server]\naddresses = 4\nports = {ports}\n[close]"));
+        format!("{text}[observe]\ntuples = {tuples}\n")
+    };
+    let found = only_problem(&text(1_025, true));
+    assert!(found.contains("observe.tuples: 4100 pairs"), "{found}");
+    assert!(found.contains("512 KiB") && found.contains("at most 4096"), "{found}");
+    for (ports, tuples) in [(1_024, true), (1_025, false)] {
+        from_text("x.toml", &text(ports, tuples)).unwrap();
+    }
+}
+
+#[test]
 fn a_fault_of_some_cells_names_the_first_and_counts_the_rest() {
     let text = format!("{SOUND}[matrix]\n\"load.arrival\" = [\"max\", \"constant\"]\n\"load.seed\" = [1, 2]\n");
     let found = only_problem(&text);

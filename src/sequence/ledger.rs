@@ -10,6 +10,7 @@ pub(super) fn of(opens: i64, client: &BTreeMap<String, i64>) -> Ledger {
     let kernel = client.get("ActiveOpens").copied();
     let balanced = kernel.is_none_or(|kernel| kernel == opens);
     Ledger {
+        unsettled: None,
         balanced,
         rows: vec![LedgerRow {
             name: "client opens".to_owned(),

@@ -11,7 +11,7 @@ use crate::model::residual::residual;
 use crate::observe::{Departure, Observed, SideObserved};
 use crate::record::ledger::{self, Books, Closes, Counted};
 use crate::record::schema::{
-    Clock, Counters, Distribution, Environment, Failed, Latencies, Latency, Linger, Offered, Outcomes, Overdue,
+    Clock, Counters, Distribution, Environment, Failed, Latencies, Latency, Ledger, Linger, Offered, Outcomes, Overdue,
     PeakEnd, Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow, Status, TimeWait, TimelinePoint, Verdict,
 };
 use crate::scenario::plan::TrialPlan;
@@ -124,7 +124,10 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         counters: Some(counters(&results)),
         slab: slab(&results),
         observation: Some(results.observed.cost.clone()),
-        ledger: Some(ledger::reconcile(&books(plan, &results, &counted(plan, &results)))),
+        ledger: Some(Ledger {
+            unsettled: results.unsettled.clone(),
+            ..ledger::reconcile(&books(plan, &results, &counted(plan, &results)))
+        }),
         environment: Environment {
             lab: results.lab,
             sysctl: results.sysctl,
@@ -313,7 +316,7 @@ fn books<'a>(plan: &TrialPlan, results: &'a Results, counted: &Counted<'a>) -> B
             .tuples
             .then(|| results.measured.tuples.as_ref().map(|tuples| tuples.reuse().count()))
             .flatten(),
-        seconds: results.measured.ended_at as f64 / 1e9,
+        seconds: results.observed.end_seconds,
         kernel: (results.kernel.major, results.kernel.minor),
     }
 }

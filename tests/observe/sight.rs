@@ -136,7 +136,7 @@ fn in_one_namespace_each_side_is_told_by_the_servers_endpoint() {
         assert_eq!(observed.server.states["LISTEN"], 1);
         assert_eq!(observed.counters.0["ActiveOpens"], 53);
         assert_eq!(observed.counters.1, None);
-        assert_eq!(observed.trouble, None);
+        assert_eq!(observed.cost.trouble, None);
         drop(open);
     });
 }

@@ -41,6 +41,7 @@ pub struct ServerWork {
 #[derive(Debug, Default)]
 pub struct ServerControl {
     stop: AtomicBool,
+    hurry: AtomicBool,
     accepted: AtomicU64,
     open: AtomicU64,
 }
@@ -50,6 +51,11 @@ impl ServerControl {
     /// seconds it ends all the same.
     pub fn stop(&self) {
         self.stop.store(true, Relaxed);
+    }
+
+    /// The load is over: what still waits is accepted without delay.
+    pub fn hurry(&self) {
+        self.hurry.store(true, Relaxed);
     }
 
     /// Connections accepted so far.
@@ -131,11 +137,14 @@ impl<'a> Server<'a> {
 
     fn run(mut self) -> Result<Served, EngineError> {
         let cpu = thread_cpu_seconds();
-        let mut stopped_at = None;
+        let (mut stopped_at, mut hurried) = (None, false);
         loop {
             let now = self.clock.nanos();
             if stopped_at.is_none() && self.control.stop.load(Relaxed) {
                 stopped_at = Some(now);
+            }
+            if !hurried && (stopped_at.is_some() || self.control.hurry.load(Relaxed)) {
+                hurried = true;
                 self.acceptor.hurry();
             }
             while let Some(index) = self.holds.expire(now) {

@@ -3,8 +3,7 @@
 use nix::libc;
 
 use super::{
-    ASSASSINATION, Account, Allowance, BEFORE_SYN, Books, Closes, ROUTING, TIME_WAIT_SECONDS, TW_COUNTS_BEGINNINGS,
-    row, signed, sum,
+    ASSASSINATION, Account, Allowance, BEFORE_SYN, Books, Closes, ROUTING, TW_COUNTS_BEGINNINGS, row, signed, sum,
 };
 use crate::record::schema::LedgerRow;
 use crate::record::tally::{Cause, Phase};
@@ -177,9 +176,7 @@ impl Books<'_> {
         };
         let gone = sum(account.counters, &["TWRecycled", "TCPTimeWaitOverflow"]);
         let (gone, held) = match (gone, reaccepted) {
-            _ if self.seconds >= TIME_WAIT_SECONDS => {
-                (0, Err("the load ran so long that TIME_WAIT ended meanwhile".into()))
-            }
+            _ if self.outlasts_time_wait() => (0, Err("the load ran so long that TIME_WAIT ended meanwhile".into())),
             (Ok(gone), Ok(reaccepted)) => (gone + reaccepted, Ok(signed(account.held))),
             (Err(why), _) => (0, Err(why)),
             (_, Err(why)) => (0, Err(why.into())),
@@ -207,9 +204,7 @@ impl Books<'_> {
     /// Where the client alone holds TIME_WAIT, a four-tuple used again is one recycled.
     pub(super) fn reuse(&self) -> Option<LedgerRow> {
         let client_alone = self.client.aborted == 0 && self.server.closed_first + self.server.aborted == 0;
-        let reused = self
-            .reused
-            .filter(|_| client_alone && self.seconds < TIME_WAIT_SECONDS)?;
+        let reused = self.reused.filter(|_| client_alone && !self.outlasts_time_wait())?;
         let stray = self.accounts()[0].stray_resets;
         let allowance = Allowance::of(
             self.syns_sent().saturating_sub(self.attempts.ok),

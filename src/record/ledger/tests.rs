@@ -146,6 +146,23 @@ fn a_load_longer_than_time_wait_says_nothing_of_what_is_held() {
 }
 
 #[test]
+fn before_4_1_time_wait_may_end_after_52_and_a_half_seconds() {
+    let (tally, counters) = (attempts(30, 0, 0), counters(30, 0, 0));
+    for (kernel, checked) in [((4, 0), false), ((4, 1), true)] {
+        let ledger = reconcile(&Books {
+            seconds: 55.0,
+            kernel,
+            ..books(&tally, &counters, 30, 0)
+        });
+        assert_eq!(
+            find(&ledger, "TIME_WAIT held, both sides").kernel.is_some(),
+            checked,
+            "{kernel:?}"
+        );
+    }
+}
+
+#[test]
 fn counters_of_other_programs_are_not_checked() {
     let tally = attempts(30, 0, 0);
     let ledger = reconcile(&Books {
