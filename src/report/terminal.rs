@@ -133,6 +133,7 @@ mod tests {
             ..ledger.rows[1].clone()
         };
         ledger.rows[3].kernel = None;
+        ledger.rows[3].note = Some("not checked: this kernel has no TW".into());
         let expectation = Expectation {
             when: None,
             kernel: None,
