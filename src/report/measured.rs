@@ -200,12 +200,16 @@ pub(super) fn time_wait(time_wait: &TimeWait) -> Vec<String> {
 }
 
 fn distribution(seconds: &Distribution) -> String {
+    let at_least = seconds
+        .max_at_least
+        .map(|least| format!(" (at least {})", number::seconds(least)));
     format!(
-        "min {}, p50 {}, p99 {}, max {} (each at most {} too high)",
+        "min {}, p50 {}, p99 {}, max {}{} (each at most {} too high)",
         number::seconds(seconds.min),
         number::seconds(seconds.p50),
         number::seconds(seconds.p99),
         number::seconds(seconds.max),
+        at_least.unwrap_or_default(),
         number::seconds(seconds.resolution_seconds)
     )
 }

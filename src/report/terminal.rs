@@ -172,10 +172,14 @@ mod tests {
             p50: 60.788,
             p99: 61.998,
             max: 62.048,
+            max_at_least: Some(61.9),
             resolution_seconds: 1.021,
         };
         record.time_wait.as_mut().unwrap().lifetime_seconds = Some(lifetimes.clone());
-        record.port_reuse_seconds = Some(lifetimes);
+        record.port_reuse_seconds = Some(Distribution {
+            max_at_least: None,
+            ..lifetimes
+        });
         record.slab = Some(vec![SlabRow {
             cache: "tw_sock_TCP".into(),
             object_bytes: 256,

@@ -54,7 +54,8 @@ mod tests {
     /// A CEL truth value over a record that holds every key that expectations name.
     fn evaluate(expression: &str, trial: &TrialPlan) -> bool {
         let side = json!({"peak": 0, "end": 0});
-        let distribution = json!({"count": 1, "min": 60.0, "p50": 60.0, "p99": 61.0, "max": 62.0});
+        let distribution =
+            json!({"count": 1, "min": 60.0, "p50": 60.0, "p99": 61.0, "max": 62.0, "max_at_least": 61.9});
         let counters = json!({"TCPAbortOnData": 0, "TWRecycled": 0});
         let record = json!({
             "cell": trial.cell,
