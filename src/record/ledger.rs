@@ -84,6 +84,8 @@ pub struct Books<'a> {
     pub kernel: (u32, u32),
 }
 
+/// How the note of a row begins that has nothing to be checked against.
+pub const NOT_CHECKED: &str = "not checked: ";
 const ASSASSINATION: &str = "a RST that answers a late ACK may end a TIME_WAIT, which no counter tells (RFC 1337)";
 /// TIME_WAIT lasts at least this many seconds (TCP_TIMEWAIT_LEN); until then none can have ended by itself.
 const TIME_WAIT_SECONDS: f64 = 60.0;
@@ -283,7 +285,7 @@ fn row(name: &str, (ours, ours_is): (i64, &str), kernel: Kernel, kernel_is: &str
         .as_ref()
         .map_or(true, |kernel| ours.abs_diff(*kernel) <= allowance.up_to);
     let note = match &kernel {
-        Err(why) => Some(format!("not checked: {why}")),
+        Err(why) => Some(format!("{NOT_CHECKED}{why}")),
         Ok(_) => (tolerance > 0).then(|| allowance.why.join("; ")),
     };
     LedgerRow {

@@ -321,6 +321,9 @@ pub struct Distribution {
     pub p50: f64,
     pub p99: f64,
     pub max: f64,
+    /// What the largest value is at least: values are measured from above, here from below. Lifetimes only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_at_least: Option<f64>,
     /// How far a single value may be above the truth: the longest gap between two looks.
     pub resolution_seconds: f64,
 }

@@ -3,7 +3,7 @@
 use super::number;
 use super::table::{aligned, wrapped};
 use super::terminal::BODY;
-use crate::record::schema::{Distribution, Latencies, Prediction, Record, Residual, TimeWait};
+use crate::record::schema::{Distribution, Latencies, Prediction, Record, Residual, SlabRow, TimeWait};
 
 /// Predicted, measured, and what reality added. What cannot be compared is a dash.
 pub(super) fn prediction(record: &Record) -> Vec<String> {
@@ -200,12 +200,16 @@ pub(super) fn time_wait(time_wait: &TimeWait) -> Vec<String> {
 }
 
 fn distribution(seconds: &Distribution) -> String {
+    let at_least = seconds
+        .max_at_least
+        .map(|least| format!(" (at least {})", number::seconds(least)));
     format!(
-        "min {}, p50 {}, p99 {}, max {} (each at most {} too high)",
+        "min {}, p50 {}, p99 {}, max {}{} (each at most {} too high)",
         number::seconds(seconds.min),
         number::seconds(seconds.p50),
         number::seconds(seconds.p99),
         number::seconds(seconds.max),
+        at_least.unwrap_or_default(),
         number::seconds(seconds.resolution_seconds)
     )
 }
@@ -219,22 +223,65 @@ pub(super) fn port_reuse(record: &Record) -> Vec<String> {
     })
 }
 
+/// Caches that hold what a trial leaves behind: TIME_WAIT, ports that are taken, handshakes that hang. The others of the
+/// record hold what any program of the machine has open.
+const LEFT_BEHIND: [&str; 7] = [
+    "tw_sock_TCP",
+    "tw_sock_TCPv6",
+    "request_sock_TCP",
+    "request_sock_TCPv6",
+    "tcp_bind_bucket",
+    "tcp_bind2_bucket",
+    "inet_bind_bucket",
+];
+
+/// Those of them that grew. What shrank or moved otherwise was no doing of the trial.
 pub(super) fn memory(record: &Record) -> Vec<String> {
-    let rows = record
-        .slab
-        .iter()
-        .flatten()
-        .filter(|row| row.active_after != row.active_before);
-    rows.map(|row| {
-        let change = row.active_after.wrapping_sub(row.active_before) as i64;
-        let size = number::bytes(row.object_bytes.saturating_mul(change.unsigned_abs()));
-        let verb = if change < 0 { "less" } else { "more" };
+    let grew = |row: &&SlabRow| LEFT_BEHIND.contains(&row.cache.as_str()) && row.active_after > row.active_before;
+    let rows = record.slab.iter().flatten().filter(grew).map(|row| {
+        let more = row.active_after - row.active_before;
         format!(
-            "{}: {} objects of {} B, {size} {verb}",
+            "{}: {} of {} B more, {}",
             row.cache,
-            number::difference(change),
-            row.object_bytes
+            number::things(more, "object"),
+            row.object_bytes,
+            number::bytes(row.object_bytes.saturating_mul(more))
         )
-    })
-    .collect()
+    });
+    let mut lines: Vec<String> = rows.collect();
+    if !lines.is_empty() {
+        lines.insert(0, "of the whole machine, not of the trial alone:".to_owned());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::fixture;
+
+    #[test]
+    fn only_what_a_trial_leaves_behind_and_what_grew_is_shown() {
+        let row = |cache: &str, active_after| SlabRow {
+            cache: cache.into(),
+            object_bytes: 256,
+            active_before: 10,
+            active_after,
+        };
+        let mut record = fixture::exhaustion();
+        record.slab = Some(vec![
+            row("tw_sock_TCP", 1_034),
+            row("tcp_bind_bucket", 9),
+            row("sock_inode_cache", 5_000),
+        ]);
+        assert_eq!(
+            memory(&record),
+            [
+                "of the whole machine, not of the trial alone:",
+                "tw_sock_TCP: 1,024 objects of 256 B more, 256.0 KiB"
+            ]
+        );
+        record.slab = Some(vec![row("TCP", 5_000)]);
+        assert!(memory(&record).is_empty());
+    }
 }

@@ -136,6 +136,7 @@ mod tests {
             ..ledger.rows[1].clone()
         };
         ledger.rows[3].kernel = None;
+        ledger.rows[3].note = Some("not checked: this kernel has no TW".into());
         let expectation = Expectation {
             when: None,
             kernel: None,
@@ -174,10 +175,14 @@ mod tests {
             p50: 60.788,
             p99: 61.998,
             max: 62.048,
+            max_at_least: Some(61.9),
             resolution_seconds: 1.021,
         };
         record.time_wait.as_mut().unwrap().lifetime_seconds = Some(lifetimes.clone());
-        record.port_reuse_seconds = Some(lifetimes);
+        record.port_reuse_seconds = Some(Distribution {
+            max_at_least: None,
+            ..lifetimes
+        });
         record.slab = Some(vec![SlabRow {
             cache: "tw_sock_TCP".into(),
             object_bytes: 256,

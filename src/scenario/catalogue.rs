@@ -54,8 +54,8 @@ mod tests {
     /// A CEL truth value over a record that holds every key that expectations name.
     fn evaluate(expression: &str, trial: &TrialPlan) -> bool {
         let side = json!({"peak": 1, "end": 1});
-        let distribution =
-            json!({"count": 1, "min": 60.0, "p50": 60.0, "p99": 61.0, "max": 62.0, "resolution_seconds": 1.0});
+        let distribution = json!({"count": 1, "min": 60.0, "p50": 60.0, "p99": 61.0, "max": 62.0, "max_at_least": 61.9,
+                "resolution_seconds": 1.0});
         let counters = json!({"TCPAbortOnData": 0, "TWRecycled": 0, "TCPTimeWaitOverflow": 0, "TW": 0, "ListenOverflows": 1,
                 "TCPSynRetrans": 0, "PAWSTimewait": 0});
         let latency = json!({"p50_us": 1.0, "p90_us": 2.0, "max_us": 3.0});

@@ -220,7 +220,8 @@ fn time_wait(results: &Results) -> TimeWait {
     }
 }
 
-/// From the close that the load saw to the first look that found the TIME_WAIT gone.
+/// From the close that the load saw to the first look that found the TIME_WAIT gone; and for the longest also to the
+/// last look that found it there.
 fn lifetimes(results: &Results) -> Option<Distribution> {
     let clock = results.measured.tuples.as_ref()?;
     let departures = &results.observed.departures;
@@ -234,20 +235,30 @@ fn lifetimes(results: &Results) -> Option<Distribution> {
             .last_close(pair, local.port())
             .filter(|at| *at <= departure.first_seen)
     };
-    let mut lives: Vec<f64> = departures
-        .iter()
-        .filter_map(|departure| Some((departure.first_missing - closed(departure)?) as f64 / 1e9))
-        .collect();
-    lives.sort_by(f64::total_cmp);
+    let bounds = departures.iter().filter_map(|departure| {
+        let closed = closed(departure)?;
+        // The dump that saw it first may have begun before the close.
+        let at_least = departure.last_seen.saturating_sub(closed);
+        Some([at_least, departure.first_missing - closed].map(|nanos| nanos as f64 / 1e9))
+    });
     let gap = |departure: &Departure| departure.first_missing - departure.last_seen;
-    let quantile = |q: f64| lives[((lives.len() as f64 * q).ceil() as usize).clamp(1, lives.len()) - 1];
-    (!lives.is_empty()).then(|| Distribution {
-        count: lives.len() as u64,
-        min: lives[0],
+    let resolution = departures.iter().map(gap).max().unwrap_or(0) as f64 / 1e9;
+    distribution_between(bounds.collect(), resolution)
+}
+
+/// The distribution of values of which a lower and an upper bound are known, by the upper.
+fn distribution_between(bounds: Vec<[f64; 2]>, resolution_seconds: f64) -> Option<Distribution> {
+    let (at_least, mut at_most): (Vec<f64>, Vec<f64>) = bounds.into_iter().map(|[low, high]| (low, high)).unzip();
+    at_most.sort_by(f64::total_cmp);
+    let quantile = |q: f64| at_most[((at_most.len() as f64 * q).ceil() as usize).clamp(1, at_most.len()) - 1];
+    (!at_most.is_empty()).then(|| Distribution {
+        count: at_most.len() as u64,
+        min: at_most[0],
         p50: quantile(0.5),
         p99: quantile(0.99),
         max: quantile(1.0),
-        resolution_seconds: departures.iter().map(gap).max().unwrap_or(0) as f64 / 1e9,
+        max_at_least: at_least.into_iter().max_by(f64::total_cmp),
+        resolution_seconds,
     })
 }
 
@@ -262,6 +273,7 @@ fn port_reuse(results: &Results) -> Option<Distribution> {
         p50: seconds(tuples.reuse().quantile(0.5)?),
         p99: seconds(tuples.reuse().quantile(0.99)?),
         max: seconds(longest),
+        max_at_least: None,
         resolution_seconds: 0.0,
     })
 }
@@ -354,4 +366,17 @@ fn timeline(measured: &mut Measured, observed: &Observed) -> Vec<TimelinePoint> 
         }
     });
     points.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_is_at_least_the_largest_lower_bound() {
+        // The second was looked for rarely: what it is at most says little.
+        let lives = distribution_between(vec![[60.5, 60.6], [59.0, 62.2], [61.9, 62.0]], 3.2).unwrap();
+        assert_eq!((lives.min, lives.max, lives.max_at_least), (60.6, 62.2, Some(61.9)));
+        assert_eq!(distribution_between(vec![], 0.0), None);
+    }
 }

@@ -99,9 +99,9 @@ fn whoever_closes_first_holds_the_connection_before() {
         in_fresh_namespace(move || {
             let mut work = closing(closer, CloseMode::Graceful, 1);
             work.load.in_flight = CONNECTIONS as u32;
-            work.load.hold = Duration::from_millis(300);
+            work.load.hold = Duration::from_millis(1000);
             // The client waits for the server's close longer than this: the server holds first.
-            work.load.io_timeout = Duration::from_millis(200);
+            work.load.io_timeout = Duration::from_millis(900);
             let trial = run(&work);
             assert_planned(&trial, &work);
             assert!(trial.measured.session.quantile(0.0).unwrap() >= 299_000_000);
