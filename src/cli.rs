@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use linger::load::{Choice, Pacing};
 use linger::scenario::spec::Topology;
+use linger::trial::Tuning;
 
 /// Reproduce, measure and gate TCP TIME_WAIT and ephemeral-port exhaustion, in a throw-away lab, without root.
 #[derive(Debug, Parser)]
@@ -65,6 +67,18 @@ pub(crate) struct Run {
     /// Give booted kernels virtual time: idle time is skipped, two runs give the same, latencies mean nothing
     #[arg(long, requires = "kernel")]
     pub(crate) virtual_time: bool,
+    /// Use this client engine; the default is uring for requests with arrival max where the kernel allows it, else epoll
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Option<Engine>,
+    /// How intended starts are waited for; the default is hybrid where each thread can have a CPU, else timer
+    #[arg(long, value_name = "PACING")]
+    pub(crate) pacing: Option<PacingWay>,
+    /// Pin each client and server thread to a CPU of its own
+    #[arg(long)]
+    pub(crate) pin: bool,
+    /// Where the client closes abortively, send the RST by connect(AF_UNSPEC) and connect the same socket again
+    #[arg(long)]
+    pub(crate) reuse_descriptor: bool,
     /// Write records to DIR/<id>/<UTC time>.jsonl (default: results)
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -93,6 +107,41 @@ pub(crate) struct Verify {
     /// Write records to stdout as JSON Lines, everything else to stderr
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Run {
+    /// How the load is to be run.
+    pub(crate) fn tuning(&self) -> Tuning {
+        Tuning {
+            engine: match self.engine {
+                None => Choice::Auto,
+                Some(Engine::Epoll) => Choice::Epoll,
+                Some(Engine::Uring) => Choice::Uring,
+            },
+            pacing: self.pacing.map(|way| match way {
+                PacingWay::Hybrid => Pacing::Hybrid,
+                PacingWay::Timer => Pacing::Timer,
+            }),
+            pin: self.pin,
+            reuse_descriptor: self.reuse_descriptor,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Engine {
+    /// Non-blocking sockets and epoll(7), on every kernel
+    Epoll,
+    /// Chains of requests by io_uring(7), Linux 6.7 and later
+    Uring,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PacingWay {
+    /// Sleep until shortly before, then spin
+    Hybrid,
+    /// Sleep on a timer
+    Timer,
 }
 
 /// spec::Topology as clap lists it.

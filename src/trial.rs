@@ -21,13 +21,17 @@ use crate::lab::limits;
 use crate::lab::machine::Machine;
 use crate::lab::{FIRST_SERVER_PORT, Lab, Privilege, Unavailable};
 use crate::load::server::{Listeners, Served, ServerControl, ServerWork};
-use crate::load::{Clock, Control, Engine, EngineError, EpollEngine, Measured, Work};
+use crate::load::{Choice, Clock, Control, Cpus, EngineError, Measured, Pacing, Shard, Work, choice, threads};
 use crate::model::kernel::KernelVersion;
 use crate::model::{self, Facts};
 use crate::observe::{self, Eyes, LookError, Observed, Observer};
-use crate::record::schema::{Prediction, Record, SideSysctls};
+use crate::record::schema::{LoadRan, Prediction, Record, SideSysctls};
+use crate::record::tuples::TupleClock;
 use crate::scenario::plan::TrialPlan;
+use crate::scenario::spec::{Arrival, Source};
 use crate::sequence::{self, Conducted, SequenceError};
+use crate::tcp::options::has_local_port_range;
+use crate::tcp::{CloseMode, Closer};
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -42,6 +46,43 @@ pub struct Means<'a> {
     pub descriptors: u64,
     /// Set by the user's wish to stop.
     pub stop: &'a AtomicBool,
+    pub tuning: Tuning,
+}
+
+/// How the load is to be run, where the user has a say that no plan has: none of it changes what is measured.
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Tuning {
+    pub engine: Choice,
+    /// None: as the machine allows.
+    pub pacing: Option<Pacing>,
+    /// Pin each client and server thread to a CPU of its own.
+    pub pin: bool,
+    /// See [`Work::reuse_descriptor`].
+    pub reuse_descriptor: bool,
+}
+
+/// What a plan and a machine come to: threads, pacing, CPUs.
+#[derive(Clone, Debug)]
+struct Crew {
+    client: u32,
+    server: u32,
+    pacing: Pacing,
+    pin: Option<Cpus>,
+}
+
+impl Crew {
+    fn of(plan: &TrialPlan, tuning: Tuning) -> Self {
+        let cpus = Cpus::allowed();
+        let client = choice::client_threads(&plan.load, cpus.count());
+        let server = choice::server_threads(plan.server.threads, client);
+        let threads = (client + if plan.server.listen { server } else { 0 }) as usize;
+        Self {
+            client,
+            server,
+            pacing: tuning.pacing.unwrap_or(Pacing::for_cpus(cpus.count(), threads)),
+            pin: tuning.pin.then_some(cpus),
+        }
+    }
 }
 
 /// What is told while a trial runs.
@@ -125,6 +166,7 @@ struct Results {
     sysctl: SideSysctls,
     prediction: Prediction,
     measured: Measured,
+    load: LoadRan,
     served: Option<Served>,
     observed: Observed,
     /// What was still under way when the books were made up.
@@ -195,6 +237,9 @@ struct Prepared {
     listeners: Option<Listeners>,
     client_eyes: Eyes,
     prediction: Prediction,
+    crew: Crew,
+    /// Ports that the harness itself chooses from.
+    ports: Vec<u16>,
 }
 
 fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prepared, TrialError> {
@@ -202,7 +247,8 @@ fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prep
     let lab = Lab::build(plan, means.privilege)?;
     let sysctl = effective_sysctls(&lab)?;
     let destinations = destinations(plan, &lab);
-    let listeners = listen(plan, &lab, &destinations)?;
+    let crew = Crew::of(plan, means.tuning);
+    let listeners = listen(plan, &lab, &destinations, crew.server)?;
     let kernel = KernelVersion::parse(&machine.kernel).unwrap_or(KernelVersion::NEWEST);
     let mut client_eyes = lab.client.run(Eyes::open)??;
     let facts = Facts {
@@ -222,6 +268,12 @@ fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prep
         listeners,
         client_eyes,
         prediction,
+        crew,
+        ports: if plan.client.source.is_chosen_by_harness() {
+            model::ports::owned(plan, &facts)
+        } else {
+            vec![]
+        },
     })
 }
 
@@ -253,9 +305,23 @@ fn measure(
     let observer = Observer::start(prepared.client_eyes, server_eyes, config)?;
     let server = prepared
         .listeners
-        .map(|listeners| Serving::start(plan, &lab, listeners))
+        .map(|listeners| Serving::start(plan, &lab, listeners, &prepared.crew))
         .transpose()?;
-    let client = Loading::start(plan, &lab, destinations.clone(), origin)?;
+    let work = Work {
+        load: plan.load.clone(),
+        close: plan.close.clone(),
+        client: plan.client.clone(),
+        protocol: plan.server.protocol,
+        sources: lab.client.addresses().to_vec(),
+        destinations: destinations.clone(),
+        tuples: plan.observe.tuples,
+        request: vec![],
+        ports: prepared.ports,
+        shard: Shard::WHOLE,
+        pacing: prepared.crew.pacing,
+        reuse_descriptor: means.tuning.reuse_descriptor,
+    };
+    let client = Loading::start(&lab, work.clone(), &prepared.crew, means.tuning.engine, origin)?;
     let watch = Watch {
         origin,
         stop: means.stop,
@@ -263,7 +329,12 @@ fn measure(
         control: Arc::clone(&client.control),
     };
 
-    let measured = client.finish(&watch, tell)?;
+    let (mut measured, engine) = client.finish(&watch, tell)?;
+    let load = LoadRan::of(&work, &prepared.crew, &measured, engine);
+    if !work.pairs_are_apart(load.client_threads) {
+        // What one thread closed another opened: nobody saw the time between.
+        measured.tuples = measured.tuples.map(TupleClock::without_reuse);
+    }
     let control = server.as_ref().map(|server| &*server.control);
     let unsettled = rest::wait(control, measured.tally.connected, &watch, tell)?;
     let slab_after = observe::slab::read();
@@ -275,6 +346,7 @@ fn measure(
         sysctl: prepared.sysctl,
         prediction: prepared.prediction,
         measured,
+        load,
         served,
         observed: observer.finish(),
         unsettled,
@@ -283,6 +355,31 @@ fn measure(
         destinations,
         interrupted: means.stop.load(Ordering::Relaxed),
     })
+}
+
+impl LoadRan {
+    fn of(work: &Work, crew: &Crew, measured: &Measured, engine: &str) -> Self {
+        let owned = work.client.source == Source::Owned;
+        Self {
+            engine: engine.to_owned(),
+            client_threads: measured.threads,
+            server_threads: crew.server,
+            pacing: (work.load.arrival != Arrival::Max).then(|| crew.pacing.to_string()),
+            pinned: crew.pin.is_some(),
+            descriptor_reused: work.reuse_descriptor
+                && (work.close.closer, work.close.mode) == (Closer::Client, CloseMode::Abortive),
+            source_port: match work.client.source {
+                _ if owned && has_local_port_range() => Some("IP_LOCAL_PORT_RANGE of one port".to_owned()),
+                _ if owned => {
+                    Some("bind(address, port) without SO_REUSEADDR: one port for all destinations".to_owned())
+                }
+                Source::BindPort => Some("SO_REUSEADDR and bind(address, port): takes ports in TIME_WAIT".to_owned()),
+                _ => None,
+            },
+            spun_seconds: measured.spun_nanos as f64 / 1e9,
+            bottleneck: None,
+        }
+    }
 }
 
 /// Every server address with every server port.
@@ -298,11 +395,18 @@ fn destinations(plan: &TrialPlan, lab: &Lab) -> Vec<SocketAddr> {
         .collect()
 }
 
-fn listen(plan: &TrialPlan, lab: &Lab, destinations: &[SocketAddr]) -> Result<Option<Listeners>, TrialError> {
+fn listen(
+    plan: &TrialPlan,
+    lab: &Lab,
+    destinations: &[SocketAddr],
+    threads: u32,
+) -> Result<Option<Listeners>, TrialError> {
     if !plan.server.listen {
         return Ok(None);
     }
-    let bound = lab.server.run(|| Listeners::bind(destinations, plan.server.backlog))?;
+    let bound = lab
+        .server
+        .run(|| Listeners::bind_shared(destinations, plan.server.backlog, threads))?;
     bound.map(Some).map_err(|error| {
         TrialError::Unavailable(Unavailable {
             reason: error.to_string(),
@@ -335,7 +439,8 @@ struct Serving {
 }
 
 impl Serving {
-    fn start(plan: &TrialPlan, lab: &Lab, listeners: Listeners) -> Result<Self, TrialError> {
+    fn start(plan: &TrialPlan, lab: &Lab, listeners: Listeners, crew: &Crew) -> Result<Self, TrialError> {
+        let cpus = crew.pin.as_ref().map(|cpus| cpus.from(crew.client as usize));
         let control = Arc::new(ServerControl::default());
         let work = ServerWork {
             server: plan.server.clone(),
@@ -343,7 +448,9 @@ impl Serving {
             load: plan.load.clone(),
         };
         let shared = Arc::clone(&control);
-        let thread = lab.server.spawn("server", move || listeners.serve(&work, &shared))?;
+        let thread = lab
+            .server
+            .spawn("server", move || listeners.serve(&work, &shared, cpus.as_ref()))?;
         Ok(Self { control, thread })
     }
 
@@ -353,30 +460,26 @@ impl Serving {
     }
 }
 
-/// The client's thread.
+/// The client's thread, or the one that waits for the client's threads.
 struct Loading {
     control: Arc<Control>,
     done: mpsc::Receiver<()>,
-    thread: JoinHandle<Result<Measured, EngineError>>,
+    thread: JoinHandle<Result<(Measured, &'static str), EngineError>>,
 }
 
 impl Loading {
-    fn start(plan: &TrialPlan, lab: &Lab, destinations: Vec<SocketAddr>, origin: Instant) -> Result<Self, TrialError> {
+    fn start(lab: &Lab, work: Work, crew: &Crew, engine: Choice, origin: Instant) -> Result<Self, TrialError> {
         let control = Arc::new(Control::default());
-        let work = Work {
-            load: plan.load.clone(),
-            close: plan.close.clone(),
-            client: plan.client.clone(),
-            protocol: plan.server.protocol,
-            sources: lab.client.addresses().to_vec(),
-            destinations,
-            tuples: plan.observe.tuples,
+        let means = threads::Means {
+            threads: crew.client,
+            engine,
+            pin: crew.pin.clone(),
         };
         let (finished, done) = mpsc::channel();
         let shared = Arc::clone(&control);
         let thread = lab.client.spawn("client", move || {
             std::thread::sleep(origin.saturating_duration_since(Instant::now()));
-            let result = EpollEngine.run(&work, &Clock::starting_at(origin), &shared);
+            let result = threads::run(&work, &means, &Clock::starting_at(origin), &shared);
             // The conductor may have given up waiting; then nobody needs to know.
             let _ = finished.send(());
             result
@@ -385,7 +488,7 @@ impl Loading {
     }
 
     /// Waits for the load's end and tells of it meanwhile.
-    fn finish(self, watch: &Watch<'_>, tell: &mut dyn FnMut(Event)) -> Result<Measured, TrialError> {
+    fn finish(self, watch: &Watch<'_>, tell: &mut dyn FnMut(Event)) -> Result<(Measured, &'static str), TrialError> {
         while let Err(mpsc::RecvTimeoutError::Timeout) = self.done.recv_timeout(TELL_EVERY) {
             watch.tell(false, tell);
             if watch.stopped() {

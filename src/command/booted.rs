@@ -16,7 +16,7 @@ use linger::machine::{self, Acceleration, BootOptions, Clock, KernelImage, Machi
 use linger::record::schema::{self, Record};
 use linger::report::Live;
 use linger::scenario::plan::{Plan, TrialPlan};
-use linger::trial::{self, Event};
+use linger::trial::{self, Event, Tuning};
 
 /// What `--kernel` calls the kernel that runs here.
 const HOST: &str = "host";
@@ -36,11 +36,11 @@ pub(super) fn wants_host(named: &[String]) -> bool {
 }
 
 /// The kernels of the command line, images unpacked; this one where none is named.
-pub(super) fn kernels(named: &[String], virtual_time: bool) -> Vec<Kernel> {
+pub(super) fn kernels(named: &[String], virtual_time: bool, tuning: Tuning) -> Vec<Kernel> {
     let clock = if virtual_time { Clock::Virtual } else { Clock::Real };
     let kernel = |name: &String| match name.as_str() {
         HOST => Kernel::Host,
-        _ => Kernel::Booted(Booted::prepare(name, clock)),
+        _ => Kernel::Booted(Booted::prepare(name, clock, tuning)),
     };
     match named {
         [] => vec![Kernel::Host],
@@ -54,12 +54,14 @@ pub(super) struct Booted {
     /// As the user named it.
     name: String,
     clock: Clock,
+    /// How the user wants the load run.
+    tuning: Tuning,
     /// Why there is none, in words.
     ready: Result<(KernelImage, Acceleration), String>,
 }
 
 impl Booted {
-    fn prepare(name: &str, clock: Clock) -> Self {
+    fn prepare(name: &str, clock: Clock, tuning: Tuning) -> Self {
         let acceleration = Qemu::find().and_then(|qemu| qemu.accelerate(None, clock));
         let ready = image::open(name)
             .map_err(|error| error.to_string())
@@ -67,6 +69,7 @@ impl Booted {
         Self {
             name: name.to_owned(),
             clock,
+            tuning,
             ready,
         }
     }
@@ -118,7 +121,13 @@ impl Booted {
         let options = BootOptions {
             clock: self.clock,
             time_limit: TIME_LIMIT.saturating_add(plan.expected_duration().saturating_mul(4)),
-            ..BootOptions::new(program, serde_json::to_vec(&Job { trials })?)
+            ..BootOptions::new(
+                program,
+                serde_json::to_vec(&Job {
+                    trials,
+                    tuning: self.tuning,
+                })?,
+            )
         };
         let how = match acceleration {
             Acceleration::Kvm => "with KVM",

@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use linger::lab::{self, limits, privilege};
 use linger::scenario::plan::TrialPlan;
-use linger::trial::{self, Event, Means};
+use linger::trial::{self, Event, Means, Tuning};
 
 /// What a guest is to do, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) trials: Vec<TrialPlan>,
+    /// How the user wants the load run.
+    pub(crate) tuning: Tuning,
 }
 
 /// What begins a line: the rest is an [`Event`] or a record, as JSON.
@@ -45,6 +47,7 @@ fn trials(job: &[u8], say: &mut dyn FnMut(&str)) -> Result<()> {
                     privilege: *privilege,
                     descriptors,
                     stop: &STOP,
+                    tuning: job.tuning,
                 };
                 let tell = &mut |event: Event| match serde_json::to_string(&event) {
                     Ok(json) => say(&format!("{PROGRESS}{json}")),

@@ -11,7 +11,7 @@ use crate::cli::List;
 use linger::lab::{Unavailable, limits, privilege};
 use linger::scenario::catalogue;
 use linger::scenario::plan::Plan;
-use linger::trial::{self, Means, TrialError};
+use linger::trial::{self, Means, TrialError, Tuning};
 
 pub(crate) fn list(options: &List) -> Result<Exit> {
     let plans = catalogue::all()?;
@@ -25,6 +25,7 @@ pub(crate) fn list(options: &List) -> Result<Exit> {
                     privilege: *privilege,
                     descriptors,
                     stop: &AtomicBool::new(false),
+                    tuning: Tuning::default(),
                 };
                 obstacle(plan, means)?
             }

@@ -18,7 +18,7 @@ use linger::report::{self, Live, Style};
 use linger::scenario::plan::{Plan, TrialPlan};
 use linger::scenario::spec::Topology;
 use linger::scenario::{self};
-use linger::trial::{self, Event, Means};
+use linger::trial::{self, Event, Means, Tuning};
 
 /// Where records go without `--out`.
 pub(super) const DEFAULT_OUT: &str = "results";
@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
             Ok(Privilege::None)
         },
         descriptors: limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?,
-        kernels: booted::kernels(&options.kernel, options.virtual_time),
+        kernels: booted::kernels(&options.kernel, options.virtual_time, options.tuning()),
         interrupt: Interrupt::install()?,
     };
     let mut records = Vec::new();
@@ -100,7 +100,8 @@ impl Session<'_> {
         for (index, trial) in plan.trials.iter().enumerate() {
             let mut telling = super::progress::Telling::new(plan, index, trial);
             let tell = &mut |event| telling.tell(&mut live, event);
-            let record = conduct(trial, &self.privilege, self.descriptors, &self.interrupt, tell);
+            let tuning = self.options.tuning();
+            let record = conduct(trial, &self.privilege, self.descriptors, tuning, &self.interrupt, tell);
             live.finish();
             self.take(record, trial, &mut records, store)?;
             if self.interrupt.raised() {
@@ -161,6 +162,7 @@ pub(super) fn conduct(
     plan: &TrialPlan,
     privilege: &Result<Privilege, Unavailable>,
     descriptors: u64,
+    tuning: Tuning,
     interrupt: &Interrupt,
     tell: &mut dyn FnMut(Event),
 ) -> Record {
@@ -172,6 +174,7 @@ pub(super) fn conduct(
         privilege,
         descriptors,
         stop: interrupt.flag(),
+        tuning,
     };
     trial::conduct(plan, means, tell).unwrap_or_else(|error| {
         let why = Unavailable {

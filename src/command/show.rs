@@ -12,7 +12,7 @@ use linger::record::schema::Prediction;
 use linger::scenario::catalogue;
 use linger::scenario::plan::TrialPlan;
 use linger::scenario::{self};
-use linger::trial::{self, Means};
+use linger::trial::{self, Means, Tuning};
 
 pub(crate) fn show(options: &Show) -> Result<Exit> {
     let plans = scenario::load(std::slice::from_ref(&options.scenario), &options.set, Some(1), None)?;
@@ -33,6 +33,7 @@ pub(crate) fn show(options: &Show) -> Result<Exit> {
                         privilege: *privilege,
                         descriptors,
                         stop: &stop,
+                        tuning: Tuning::default(),
                     };
                     trial::foresee(trial, means).map_err(|error| error.to_string())
                 }

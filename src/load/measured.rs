@@ -5,6 +5,7 @@
 
 use nix::libc;
 
+use super::shard::Shard;
 use crate::record::histogram::LatencyHistogram;
 use crate::record::tally::{Cause, First, Phase, Tally};
 use crate::record::timeline::Timeline;
@@ -33,8 +34,15 @@ pub struct Measured {
     pub not_offered: u64,
     /// When the last attempt ended, in nanoseconds since the beginning.
     pub ended_at: u64,
-    /// CPU seconds of the engine's thread.
+    /// CPU seconds of the engine's threads.
     pub cpu_seconds: f64,
+    /// Nanoseconds that were spun away until an intended start, over all threads.
+    pub spun_nanos: u64,
+    /// Nanoseconds in connect() calls, over all threads.
+    pub connect_call_total: u64,
+    /// Threads that these are the books of.
+    pub threads: u32,
+    shard: Shard,
 }
 
 /// How established connections ended, by who acted first. They add up to the tally's `connected`.
@@ -76,7 +84,7 @@ pub(super) struct Attempt {
 }
 
 impl Measured {
-    pub(super) fn new(tuples: Option<TupleClock>) -> Self {
+    pub(super) fn new(tuples: Option<TupleClock>, shard: Shard) -> Self {
         Self {
             tally: Tally::default(),
             connect: LatencyHistogram::default(),
@@ -91,7 +99,36 @@ impl Measured {
             not_offered: 0,
             ended_at: 0,
             cpu_seconds: 0.0,
+            spun_nanos: 0,
+            connect_call_total: 0,
+            threads: 1,
+            shard,
         }
+    }
+
+    /// Adds another thread's books of the same load.
+    pub fn merge(&mut self, other: &Self) {
+        self.tally.merge(&other.tally);
+        self.connect.merge(&other.connect);
+        self.connect_call.merge(&other.connect_call);
+        self.session.merge(&other.session);
+        self.from_intended_start.merge(&other.from_intended_start);
+        self.connect_failed.merge(&other.connect_failed);
+        self.lag.merge(&other.lag);
+        self.timeline.merge(&other.timeline);
+        if let (Some(mine), Some(theirs)) = (&mut self.tuples, &other.tuples) {
+            mine.merge(theirs);
+        }
+        self.endings.closed_first += other.endings.closed_first;
+        self.endings.aborted += other.endings.aborted;
+        self.endings.peer_closed_first += other.endings.peer_closed_first;
+        self.endings.peer_reset += other.endings.peer_reset;
+        self.not_offered += other.not_offered;
+        self.ended_at = self.ended_at.max(other.ended_at);
+        self.cpu_seconds += other.cpu_seconds;
+        self.spun_nanos += other.spun_nanos;
+        self.connect_call_total += other.connect_call_total;
+        self.threads += other.threads;
     }
 
     /// An attempt begins. `due` is its intended start, None with arrival `max`.
@@ -101,7 +138,7 @@ impl Measured {
             self.lag.record(now.saturating_sub(due));
         }
         Attempt {
-            ordinal: self.tally.attempted,
+            ordinal: self.shard.ordinal(self.tally.attempted),
             due,
             pair,
             called: now,
@@ -115,6 +152,7 @@ impl Measured {
     pub(super) fn connect_returned(&mut self, attempt: &mut Attempt, called: u64, now: u64) {
         attempt.called = called;
         self.connect_call.record(now - called);
+        self.connect_call_total += now - called;
     }
 
     /// The connection is known to be established. `port` is the local one, where tuples are followed.

@@ -6,18 +6,26 @@
 //!
 //! Knows sockets (RFC 9293, socket(7), tcp(7)); knows nothing of namespaces, sysctls, records or verdicts: it is
 //! called on a thread that already stands where its sockets belong.
-#![forbid(unsafe_code)]
 
+pub mod bottleneck;
+pub mod choice;
 pub mod clock;
 pub mod control;
+pub mod cpus;
 pub mod epoll;
 pub mod measured;
 pub mod pacer;
+pub mod pacing;
 pub mod server;
+pub mod shard;
+pub mod threads;
+pub mod uring;
 
 mod deadlines;
+mod offer;
 mod pairs;
 mod poller;
+mod ports;
 mod random;
 mod stream;
 #[cfg(test)]
@@ -25,14 +33,20 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use bottleneck::Evidence;
+pub use choice::Choice;
 pub use clock::Clock;
 pub use control::{Control, Live};
+pub use cpus::Cpus;
 pub use epoll::EpollEngine;
 pub use measured::Measured;
 pub use pacer::Pacer;
+pub use pacing::Pacing;
+pub use shard::Shard;
+pub use uring::UringEngine;
 
 use crate::scenario::plan::{ClientPlan, ClosePlan, LoadPlan};
-use crate::scenario::spec::Protocol;
+use crate::scenario::spec::{Protocol, Source};
 
 /// What one engine thread is to do.
 #[derive(Clone, Debug)]
@@ -47,6 +61,29 @@ pub struct Work {
     pub destinations: Vec<SocketAddr>,
     /// Follow each four-tuple.
     pub tuples: bool,
+    /// What each request says, `load.request_bytes` long; empty: zeros.
+    pub request: Vec<u8>,
+    /// Ports for sources `owned` and `bind-port`, in the order in which they are used; at least one there.
+    pub ports: Vec<u16>,
+    /// The thread's part of the load.
+    pub shard: Shard,
+    pub pacing: Pacing,
+    /// Connect the same socket again after an abortive close: connect(AF_UNSPEC) sends the RST and spares close() and
+    /// socket(). The `epoll` engine alone does it.
+    pub reuse_descriptor: bool,
+}
+
+impl Work {
+    /// Whether it has what every engine needs.
+    fn check(&self) -> Result<(), EngineError> {
+        if self.destinations.is_empty() {
+            return Err(EngineError::Missing("destination"));
+        }
+        if self.sources.is_empty() && self.client.source != Source::Ephemeral {
+            return Err(EngineError::Missing("source address"));
+        }
+        Ok(())
+    }
 }
 
 /// A way to make connections: the only part of the load that calls the kernel.
@@ -66,6 +103,8 @@ pub trait Engine: Send {
 pub enum EngineError {
     #[error("the load needs at least one {0}, got none")]
     Missing(&'static str),
+    #[error("engine `uring` cannot serve here: {0}; use `--engine epoll`, or leave the choice to linger")]
+    NoUring(String),
     #[error("{call} for the event loop failed: {errno}")]
     EventLoop {
         call: &'static str,
@@ -78,6 +117,9 @@ pub enum EngineError {
         error: std::io::Error,
     },
 }
+
+/// Bytes received at once of what nobody has asked for.
+const PIECE: u32 = 4096;
 
 /// What is said over one connection: `requests` times `request_bytes` up and `response_bytes` down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +141,15 @@ impl Exchange {
         }
     }
 
-    /// Room for the longer of the two messages.
+    /// Room for either message, and for a good piece of what comes before a FIN.
     fn buffer(&self) -> Vec<u8> {
-        vec![0; self.request_bytes.max(self.response_bytes).max(1) as usize]
+        vec![0; self.request_bytes.max(self.response_bytes).max(PIECE) as usize]
+    }
+
+    /// The message that the client sends.
+    fn request(&self, work: &Work) -> Vec<u8> {
+        let mut request = work.request.clone();
+        request.resize(self.request_bytes as usize, 0);
+        request
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Pairs {
     count: usize,
     order: Order,
     next: usize,
+    /// Threads that share the round: each takes the pair so many further on.
+    step: usize,
     random: Random,
 }
 
@@ -30,13 +32,15 @@ impl Pairs {
             Source::Ephemeral => 1,
             _ => work.sources.len(),
         };
+        let count = sources * work.destinations.len();
         Self {
             destinations: work.destinations.len(),
-            count: sources * work.destinations.len(),
+            count,
             order: work.client.order,
-            next: 0,
-            // Another stream than the pacer's, so that gaps and pairs are independent.
-            random: Random::new(!work.load.seed),
+            next: work.shard.index as usize % count.max(1),
+            step: work.shard.of as usize,
+            // Another stream than the pacer's, so that gaps and pairs are independent; and another for each thread.
+            random: Random::new(!work.load.seed ^ (u64::from(work.shard.index) << 32)),
         }
     }
 
@@ -50,7 +54,7 @@ impl Pairs {
         let number = match self.order {
             Order::RoundRobin => {
                 let number = self.next;
-                self.next = (number + 1) % self.count;
+                self.next = (number + self.step) % self.count;
                 number
             }
             Order::Random => self.random.below(self.count),

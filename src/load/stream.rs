@@ -26,10 +26,11 @@ pub(super) fn open(domain: Domain) -> std::io::Result<Socket> {
     Socket::new_raw(domain, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))
 }
 
-/// Sends the last `left` bytes of a message of which only the length matters.
-pub(super) fn send(socket: &Socket, buffer: &[u8], left: &mut u32) -> Result<Transfer, Errno> {
+/// Sends the last `left` bytes of a message.
+pub(super) fn send(socket: &Socket, message: &[u8], left: &mut u32) -> Result<Transfer, Errno> {
     while *left > 0 {
-        match socket::send(socket.as_raw_fd(), &buffer[..*left as usize], MsgFlags::MSG_NOSIGNAL) {
+        let rest = &message[message.len() - *left as usize..];
+        match socket::send(socket.as_raw_fd(), rest, MsgFlags::MSG_NOSIGNAL) {
             Ok(sent) => *left -= sent as u32,
             Err(Errno::EAGAIN) => return Ok(Transfer::Blocked),
             Err(Errno::EINTR) => {}

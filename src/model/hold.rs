@@ -48,7 +48,23 @@ pub(super) fn after_close(plan: &TrialPlan, facts: &Facts, tuples: u64, because:
         ));
         return None;
     }
+    if plan.client.source == Source::BindPort {
+        if timestamps(facts) {
+            because.push(
+                "SO_REUSEADDR and bind(address, port) take a port in TIME_WAIT at once where timestamps are on".into(),
+            );
+            return None;
+        }
+        because.push("without timestamps at both ends a TIME_WAIT is not replaced, however the port was bound".into());
+        return Some(whole_life(plan, facts, because));
+    }
     Some(reuse_delay(plan, facts, because).unwrap_or_else(|| whole_life(plan, facts, because)))
+}
+
+/// Whether connections carry timestamps: both ends must want them (RFC 7323).
+fn timestamps(facts: &Facts) -> bool {
+    let wants = |side| number(side, "net.ipv4.tcp_timestamps").unwrap_or(1) != 0;
+    wants(&facts.client) && wants(&facts.server)
 }
 
 /// TIME_WAIT's whole life by kernel (docs/model.md, «When TIME_WAIT ends»).
@@ -93,7 +109,6 @@ fn wheel_granule(seconds: f64, hz: u32) -> f64 {
 fn reuse_delay(plan: &TrialPlan, facts: &Facts, because: &mut Vec<String>) -> Option<Time> {
     let value = number(&facts.client, "net.ipv4.tcp_tw_reuse").unwrap_or(0);
     let loopback_only = value == 2 && facts.kernel.at_least(4, 19);
-    let timestamps = |side| number(side, "net.ipv4.tcp_timestamps").unwrap_or(1) != 0;
     if value == 0 {
         because.push("tcp_tw_reuse = 0: a port in TIME_WAIT stays taken to its end".into());
         return None;
@@ -102,12 +117,12 @@ fn reuse_delay(plan: &TrialPlan, facts: &Facts, because: &mut Vec<String>) -> Op
         because.push("tcp_tw_reuse = 2 is for loopback addresses only: no reuse here".into());
         return None;
     }
-    if !timestamps(&facts.client) || !timestamps(&facts.server) {
+    if !timestamps(facts) {
         because.push("tcp_tw_reuse needs TCP timestamps at both ends: no reuse here".into());
         return None;
     }
-    if plan.client.source == Source::BindAddress {
-        because.push("bind(address, 0) never takes a port in TIME_WAIT, whatever tcp_tw_reuse says".into());
+    if super::binds_alone(plan, facts) {
+        because.push("bind() never takes a port in TIME_WAIT without SO_REUSEADDR, whatever tcp_tw_reuse says".into());
         return None;
     }
     let delay = if facts.kernel.at_least(6, 14) {

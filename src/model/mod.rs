@@ -42,7 +42,7 @@ pub(crate) fn number(sysctls: &BTreeMap<String, String>, name: &str) -> Option<i
 pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
     let mut because = Vec::new();
     let usable_ports = ports::usable(plan, facts, &mut because);
-    let tuples = four_tuples(plan, usable_ports, &mut because);
+    let tuples = four_tuples(plan, facts, usable_ports, &mut because);
     let after_close = hold::after_close(plan, facts, tuples, &mut because);
     let open_at_once = u64::from(plan.load.in_flight);
 
@@ -69,13 +69,26 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
     prediction
 }
 
+/// Whether bind() takes ports for one socket alone, whatever the destination, and leaves those in TIME_WAIT.
+fn binds_alone(plan: &TrialPlan, facts: &Facts) -> bool {
+    match plan.client.source {
+        Source::BindAddress => true,
+        Source::Owned => !facts.kernel.at_least(6, 3),
+        _ => false,
+    }
+}
+
 /// Four-tuples over all sources and destinations.
-fn four_tuples(plan: &TrialPlan, usable_ports: u64, because: &mut Vec<String>) -> u64 {
+fn four_tuples(plan: &TrialPlan, facts: &Facts, usable_ports: u64, because: &mut Vec<String>) -> u64 {
     let sources = u64::from(plan.client.addresses);
     let destinations = u64::from(plan.server.addresses) * u64::from(plan.server.ports);
-    if plan.client.source == Source::BindAddress {
+    if binds_alone(plan, facts) {
+        let call = match plan.client.source {
+            Source::Owned => "bind(address, port) without SO_REUSEADDR (before Linux 6.3)",
+            _ => "bind(address, 0)",
+        };
         because.push(format!(
-            "bind(address, 0) takes one pool of ports per source address, whatever the destination: \
+            "{call} takes one pool of ports per source address, whatever the destination: \
              {usable_ports} ports × {}",
             counted(sources, "source address", "source addresses")
         ));

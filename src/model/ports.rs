@@ -7,23 +7,40 @@ use crate::scenario::spec::Source;
 /// The range of kernels from 4.2 on, where the sysctl cannot be read.
 const DEFAULT_RANGE: (u16, u16) = (32_768, 60_999);
 
-/// Ports that connect() (or bind(), for source `bind-address`) can choose from, for one source and one destination.
-pub(super) fn usable(plan: &TrialPlan, facts: &Facts, because: &mut Vec<String>) -> u64 {
+/// The ports that sources `owned` and `bind-port` go through.
+#[must_use]
+pub fn owned(plan: &TrialPlan, facts: &Facts) -> Vec<u16> {
+    let (low, high) = bounds(plan, facts);
+    let reserved = reserved(facts);
+    let free = |port: &u16| !reserved.contains(port) && !facts.bound.contains(port);
+    (low..=high).filter(free).collect()
+}
+
+/// The range that the plan's source chooses from, both ends inclusive.
+fn bounds(plan: &TrialPlan, facts: &Facts) -> (u16, u16) {
     let namespace = facts
         .client
         .get("net.ipv4.ip_local_port_range")
         .and_then(|text| range(text))
         .unwrap_or(DEFAULT_RANGE);
-    let (low, high) = match (plan.client.source, plan.client.port_range) {
-        (Source::PortRange, Some(window)) => clamp(namespace, window),
+    match (plan.client.source, plan.client.port_range) {
+        (Source::PortRange | Source::Owned, Some(window)) => clamp(namespace, window),
+        // bind() takes any port that it is given.
+        (Source::BindPort, Some(window)) => window,
         _ => namespace,
-    };
+    }
+}
+
+fn reserved(facts: &Facts) -> Vec<u16> {
+    let text = facts.client.get("net.ipv4.ip_local_reserved_ports");
+    text.map(|text| list(text)).unwrap_or_default()
+}
+
+/// Ports that connect() (or bind(), for source `bind-address`) can choose from, for one source and one destination.
+pub(super) fn usable(plan: &TrialPlan, facts: &Facts, because: &mut Vec<String>) -> u64 {
+    let (low, high) = bounds(plan, facts);
     let size = u64::from(high - low) + 1;
-    let reserved: Vec<u16> = facts
-        .client
-        .get("net.ipv4.ip_local_reserved_ports")
-        .map(|text| list(text))
-        .unwrap_or_default();
+    let reserved = reserved(facts);
     let in_range = |port: &u16| (low..=high).contains(port);
     let reserved_in_range = reserved.iter().filter(|port| in_range(port)).count() as u64;
     let mut bound: Vec<u16> = facts

@@ -34,6 +34,7 @@ pub(crate) fn plan() -> TrialPlan {
             protocol: Protocol::None,
             backlog: 4096,
             accept_delay: Duration::ZERO,
+            threads: None,
         },
         client: ClientPlan {
             addresses: 1,
@@ -59,6 +60,7 @@ pub(crate) fn plan() -> TrialPlan {
             connect_timeout: Duration::from_secs(10),
             io_timeout: Duration::from_secs(10),
             seed: 1,
+            threads: None,
         },
         sysctl: SysctlPlan::default(),
         observe: ObservePlan {

@@ -52,6 +52,7 @@ fn measured() -> Record {
             first_failure_attempt: Some(0),
             sustained_per_second: None,
         }),
+        load: None,
         offered: Some(Offered {
             planned: Some(PORTS + REFUSED),
             attempted: PORTS + REFUSED,
@@ -214,6 +215,7 @@ pub(crate) fn unavailable() -> Record {
     Record {
         prediction: None,
         residual: None,
+        load: None,
         offered: None,
         outcomes: None,
         server: None,

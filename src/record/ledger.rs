@@ -78,6 +78,8 @@ pub struct Books<'a> {
     /// Successful connections on a four-tuple that was closed before; None when they were not followed, or not by one
     /// thread alone.
     pub reused: Option<u64>,
+    /// Whether the client's RSTs were sent by connect(AF_UNSPEC), which counts no TCPAbortOnData.
+    pub disconnects: bool,
     /// Seconds from the load's beginning to that moment.
     pub seconds: f64,
     /// The kernel's major and minor version.

@@ -38,6 +38,9 @@ pub struct Record {
     pub prediction: Option<Prediction>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub residual: Option<Residual>,
+    /// How the load was run; absent in records of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadRan>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offered: Option<Offered>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +196,38 @@ pub struct Residual {
     pub first_failure_seconds: Option<f64>,
     pub first_failure_attempt: Option<i64>,
     pub sustained_per_second: Option<f64>,
+}
+
+/// How the load was run: what of it the machine, not the plan, decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LoadRan {
+    /// The client engine: `epoll` or `uring`. With `uring` connect() is timed from the submission of its batch, and the
+    /// call alone is not timed.
+    pub engine: String,
+    /// With several, `first_attempt` and the order of attempts are exact only within a thread.
+    pub client_threads: u32,
+    pub server_threads: u32,
+    /// How intended starts were waited for: `hybrid` (sleep, then spin) or `timer`; null with arrival `max`.
+    pub pacing: Option<String>,
+    /// Whether each thread was pinned to a CPU of its own.
+    pub pinned: bool,
+    /// Whether connect(AF_UNSPEC) sent the RST and one socket made many connections.
+    pub descriptor_reused: bool,
+    /// How the harness took the source ports that it chose; null where the kernel chose.
+    pub source_port: Option<String>,
+    /// Client CPU seconds that were spun away until intended starts.
+    pub spun_seconds: f64,
+    /// What kept the load from its rate; null where the rate was kept or none was set.
+    pub bottleneck: Option<Bottleneck>,
+}
+
+/// Who was in the way of the load, with what shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Bottleneck {
+    /// `client-cpu`, `server-cpu`, `port-search`, `ports`, `in-flight` or `unknown`.
+    pub who: String,
+    /// A sentence each.
+    pub evidence: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

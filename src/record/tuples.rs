@@ -17,6 +17,8 @@ pub const MOST_PAIRS: usize = (2 << 30) / BYTES_A_PAIR;
 pub struct TupleClock {
     closed: Vec<u64>,
     reuse: LatencyHistogram,
+    /// Whether every use of a four-tuple was seen, so that the delays are complete.
+    complete: bool,
     /// The shortest and the longest reuse delay, exactly: the histogram knows them to a thousandth only, which blurs
     /// on which side of tcp_tw_reuse_delay they fall.
     extremes: Option<(u64, u64)>,
@@ -30,6 +32,17 @@ impl TupleClock {
             closed: vec![0; pairs * PORTS],
             reuse: LatencyHistogram::default(),
             extremes: None,
+            complete: true,
+        }
+    }
+
+    /// The same without the reuse delays: several threads took turns on the four-tuples, and none saw all of them.
+    #[must_use]
+    pub fn without_reuse(self) -> Self {
+        Self {
+            complete: false,
+            extremes: None,
+            ..self
         }
     }
 
@@ -59,10 +72,10 @@ impl TupleClock {
             .filter(|at| *at > 0)
     }
 
-    /// Time from a close to the next successful connection on the same four-tuple.
+    /// Time from a close to the next successful connection on the same four-tuple; None where not all were seen.
     #[must_use]
-    pub fn reuse(&self) -> &LatencyHistogram {
-        &self.reuse
+    pub fn reuse(&self) -> Option<&LatencyHistogram> {
+        self.complete.then_some(&self.reuse)
     }
 
     /// The shortest and the longest of them, in nanoseconds.
@@ -96,12 +109,12 @@ mod tests {
     fn a_port_used_again_gives_the_time_since_its_close() {
         let mut clock = TupleClock::new(2);
         clock.opened(1, 40_000, 100);
-        assert_eq!(clock.reuse().count(), 0);
+        assert_eq!(clock.reuse().unwrap().count(), 0);
         clock.closed(1, 40_000, 1_000);
         clock.opened(0, 40_000, 2_000);
-        assert_eq!(clock.reuse().count(), 0, "another pair is another four-tuple");
+        assert_eq!(clock.reuse().unwrap().count(), 0, "another pair is another four-tuple");
         clock.opened(1, 40_000, 3_500);
-        assert_eq!(clock.reuse().count(), 1);
+        assert_eq!(clock.reuse().unwrap().count(), 1);
         assert_eq!(clock.reuse_extremes(), Some((2_500, 2_500)));
         assert_eq!(clock.last_close(1, 40_000), Some(1_000));
         assert_eq!(clock.last_close(0, 40_000), None);

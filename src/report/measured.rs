@@ -3,7 +3,7 @@
 use super::number;
 use super::table::{aligned, wrapped};
 use super::terminal::BODY;
-use crate::record::schema::{Distribution, Latencies, Prediction, Record, Residual, SlabRow, TimeWait};
+use crate::record::schema::{Distribution, Latencies, LoadRan, Prediction, Record, Residual, SlabRow, TimeWait};
 
 /// Predicted, measured, and what reality added. What cannot be compared is a dash.
 pub(super) fn prediction(record: &Record) -> Vec<String> {
@@ -163,7 +163,33 @@ pub(super) fn rates(record: &Record) -> Vec<String> {
         number::seconds(rates.client_cpu_seconds),
         number::seconds(rates.server_cpu_seconds)
     );
-    wrapped(&line, BODY)
+    let mut lines = wrapped(&line, BODY);
+    lines.extend(record.load.iter().flat_map(load));
+    lines
+}
+
+/// How the load was run, and what was in its way.
+fn load(load: &LoadRan) -> Vec<String> {
+    let threads = |count: u32, whose: &str| number::things(u64::from(count), &format!("{whose} thread"));
+    let mut parts = vec![
+        format!("engine {}", load.engine),
+        threads(load.client_threads, "client"),
+        threads(load.server_threads, "server"),
+    ];
+    parts.extend(load.pacing.as_ref().map(|pacing| format!("pacing {pacing}")));
+    parts.extend(load.pinned.then(|| "pinned".to_owned()));
+    parts.extend(load.descriptor_reused.then(|| "descriptors reused".to_owned()));
+    parts.extend(load.source_port.as_ref().map(|how| format!("source port by {how}")));
+    let mut lines = wrapped(&parts.join(", "), BODY);
+    if let Some(bottleneck) = &load.bottleneck {
+        let text = format!(
+            "the rate was not kept: {}; {}",
+            bottleneck.who,
+            bottleneck.evidence.join("; ")
+        );
+        lines.extend(wrapped(&text, BODY));
+    }
+    lines
 }
 
 pub(super) fn time_wait(time_wait: &TimeWait) -> Vec<String> {

@@ -142,7 +142,7 @@ impl<'a> Rules<'a> {
             ),
             (Some(Source::Ephemeral | Source::BindAddress | Source::BindAddressNoPort), Some(_)) => self.report(
                 "client.port_range",
-                "only source `port-range` takes a window; remove it or choose source `port-range`",
+                "only sources `port-range`, `owned` and `bind-port` take a window; remove it or choose one of them",
             ),
             _ => {}
         }
@@ -155,7 +155,7 @@ impl<'a> Rules<'a> {
             self.report(
                 "client.addresses",
                 "with source `ephemeral` the kernel would use one address only; \
-                 choose source `bind-address`, `bind-address-no-port` or `port-range`",
+                 choose another source, such as `bind-address-no-port`",
             );
         }
     }

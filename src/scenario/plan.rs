@@ -160,13 +160,16 @@ pub struct ServerPlan {
     pub backlog: u32,
     #[serde(with = "seconds")]
     pub accept_delay: Duration,
+    /// None: as many as suit the machine.
+    #[serde(default)]
+    pub threads: Option<u32>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ClientPlan {
     pub addresses: u32,
     pub source: Source,
-    /// Low and high, both inclusive; with source `port-range` only.
+    /// Low and high, both inclusive; with sources `port-range`, `owned` and `bind-port` only.
     pub port_range: Option<(u16, u16)>,
     pub order: Order,
 }
@@ -200,6 +203,9 @@ pub struct LoadPlan {
     #[serde(with = "seconds")]
     pub io_timeout: Duration,
     pub seed: u64,
+    /// None: as many as suit the rate and the machine.
+    #[serde(default)]
+    pub threads: Option<u32>,
 }
 
 impl ClosePlan {
@@ -229,6 +235,7 @@ impl LoadPlan {
             connect_timeout: Duration::ZERO,
             io_timeout: Duration::ZERO,
             seed: 0,
+            threads: None,
         }
     }
 

@@ -57,6 +57,7 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
             protocol,
             backlog: scenario.server.backlog.unwrap_or(4096),
             accept_delay: length(scenario.server.accept_delay, Duration::ZERO),
+            threads: scenario.server.threads,
         },
         client: ClientPlan {
             addresses: scenario.client.addresses.unwrap_or(1),
@@ -100,6 +101,7 @@ fn load(load: Load, protocol: Protocol) -> LoadPlan {
         connect_timeout: length(load.connect_timeout, PATIENCE),
         io_timeout: length(load.io_timeout, PATIENCE),
         seed: load.seed.unwrap_or(1),
+        threads: load.threads,
     }
 }
 

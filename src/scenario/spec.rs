@@ -132,6 +132,10 @@ pub struct Server {
     pub backlog: Option<u32>,
     /// How long the server waits before each accept() (default 0s).
     pub accept_delay: Option<Span>,
+    /// Server threads, each with a listener of its own by SO_REUSEPORT (default: one, and more where the client has
+    /// several).
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<u32>,
 }
 
 /// What is spoken over a connection.
@@ -153,7 +157,8 @@ pub struct Client {
     pub addresses: Option<u32>,
     /// Who chooses address and port of the source (default `ephemeral`).
     pub source: Option<Source>,
-    /// The window `LOW HIGH` (both inclusive) for source `port-range`.
+    /// The window `LOW HIGH` (both inclusive) for source `port-range`; also for `owned` and `bind-port`, whose default
+    /// is net.ipv4.ip_local_port_range.
     pub port_range: Option<String>,
     /// The order in which pairs of source and destination are taken (default `round-robin`).
     pub order: Option<Order>,
@@ -171,6 +176,21 @@ pub enum Source {
     BindAddressNoPort,
     /// IP_LOCAL_PORT_RANGE: connect() chooses within client.port_range (Linux 6.3).
     PortRange,
+    /// The harness chooses each port in turn and leaves connect() no other (IP_LOCAL_PORT_RANGE of one port). TIME_WAIT
+    /// keeps a port taken as ever, without a search. Before Linux 6.3: bind(address, port) without SO_REUSEADDR, where
+    /// a port is one for all destinations.
+    Owned,
+    /// The harness chooses each port in turn by SO_REUSEADDR and bind(address, port). Takes ports in TIME_WAIT at once
+    /// where timestamps are on, and so hides exhaustion.
+    BindPort,
+}
+
+impl Source {
+    /// Whether the harness names each port.
+    #[must_use]
+    pub fn is_chosen_by_harness(self) -> bool {
+        matches!(self, Self::Owned | Self::BindPort)
+    }
 }
 
 /// The order in which pairs of source and destination are taken.
@@ -228,6 +248,10 @@ pub struct Load {
     pub io_timeout: Option<Span>,
     /// Seed of arrival `poisson` and order `random` (default 1).
     pub seed: Option<u64>,
+    /// Client threads, among which attempts, pairs and in_flight are divided (default: one with arrival `max`, where
+    /// only one gives an exact order of attempts; else as many as the rate needs).
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<u32>,
 }
 
 /// When attempts are due.

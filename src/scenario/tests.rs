@@ -295,7 +295,7 @@ fn combinations_that_cannot_be_had_are_refused() {
         (
             "[load]",
             "[client]\nport_range = \"1 2\"\n[load]",
-            "only source `port-range` takes a window",
+            "only sources `port-range`, `owned` and `bind-port` take a window",
         ),
         (
             "[load]",

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::libc;
 
@@ -50,10 +50,39 @@ pub fn set_local_port_range(fd: BorrowedFd<'_>, low: u16, high: u16) -> io::Resu
     )
 }
 
+/// Whether the kernel has `IP_LOCAL_PORT_RANGE`; asked of the kernel, not of its version.
+#[must_use]
+pub fn has_local_port_range() -> bool {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    socket.is_ok_and(|socket| set_local_port_range(socket.as_fd(), 0, 0).is_ok())
+}
+
+/// Dissolves the socket's connection with RST and leaves the descriptor for another connect(): connect(AF_UNSPEC).
+///
+/// # Errors
+/// Those of connect(2).
+pub fn disconnect(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // The kernel looks at the family alone; 16 bytes are the size of `struct sockaddr`.
+    let unspecified = [0u8; 16];
+    const { assert!(libc::AF_UNSPEC == 0) };
+    // SAFETY: the address outlives the call, the length is its size, and connect() only reads it.
+    let result = unsafe {
+        libc::connect(
+            fd.as_raw_fd(),
+            (&raw const unspecified).cast(),
+            size_of_val(&unspecified) as libc::socklen_t,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_reversed_port_range_is_refused_by_the_kernel() {

@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use nix::libc;
+
 use super::{Followed, Results};
 use crate::lab::Unavailable;
 use crate::lab::machine::Machine;
-use crate::load::Measured;
+use crate::load::{Evidence, Measured};
 use crate::model::residual::residual;
 use crate::observe::{Departure, Observed, SideObserved};
 use crate::record::ledger::{self, Books, Closes, Counted};
 use crate::record::schema::{
-    Clock, Counters, Distribution, Environment, Failed, Latencies, Latency, Ledger, Linger, Offered, Outcomes, Overdue,
-    PeakEnd, Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow, Status, TimeWait, TimelinePoint, Verdict,
+    Clock, Counters, Distribution, Environment, Failed, Latencies, Latency, Ledger, Linger, LoadRan, Offered, Outcomes,
+    Overdue, PeakEnd, Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow, Status, TimeWait, TimelinePoint,
+    Verdict,
 };
+use crate::record::tally::{Cause, Phase};
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Arrival, Topology};
 use crate::sequence::Conducted;
@@ -45,6 +49,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
         },
         prediction: None,
         residual: None,
+        load: None,
         offered: None,
         outcomes: None,
         server: None,
@@ -115,6 +120,7 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
     Record {
         interrupted: results.interrupted,
         residual: Some(residual(&results.prediction, &outcomes, &timeline, load_seconds)),
+        load: Some(load_ran(plan, &results)),
         offered: Some(offered(plan, &results.measured)),
         server: results.served.as_ref().map(|served| served.counts.clone()),
         latency: Some(latencies(plan, &results.measured)),
@@ -137,6 +143,35 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         outcomes: Some(outcomes),
         timeline,
         ..blank(plan, machine, at)
+    }
+}
+
+/// How the load was run, and what was in its way if it was not offered as planned.
+fn load_ran(plan: &TrialPlan, results: &Results) -> LoadRan {
+    let (measured, load) = (&results.measured, &results.load);
+    let ports = [libc::EADDRNOTAVAIL, libc::EADDRINUSE].map(Cause::Errno);
+    let without_port = |phase| {
+        ports
+            .map(|cause| measured.tally.count(phase, cause))
+            .iter()
+            .sum::<u64>()
+    };
+    let evidence = Evidence {
+        attempted: measured.tally.attempted,
+        not_offered: measured.not_offered,
+        lag_p99: measured.lag.quantile(0.99).unwrap_or(0) as f64 / 1e9,
+        load_seconds: measured.ended_at as f64 / 1e9,
+        without_port: without_port(Phase::Bind) + without_port(Phase::Connect),
+        connect_call_seconds: measured.connect_call_total as f64 / 1e9,
+        client_threads: load.client_threads,
+        client_cpu_seconds: measured.cpu_seconds - load.spun_seconds,
+        server_threads: load.server_threads,
+        server_cpu_seconds: results.served.as_ref().map_or(0.0, |served| served.cpu_seconds),
+        in_flight: plan.load.in_flight,
+    };
+    LoadRan {
+        bottleneck: evidence.bottleneck().filter(|_| plan.load.arrival != Arrival::Max),
+        ..load.clone()
     }
 }
 
@@ -265,13 +300,13 @@ fn distribution_between(bounds: Vec<[f64; 2]>, resolution_seconds: f64) -> Optio
 /// From a close to the next success on the same four-tuple.
 fn port_reuse(results: &Results) -> Option<Distribution> {
     let tuples = results.measured.tuples.as_ref()?;
-    let (shortest, longest) = tuples.reuse_extremes()?;
+    let (reuse, (shortest, longest)) = (tuples.reuse()?, tuples.reuse_extremes()?);
     let seconds = |nanos: u64| nanos as f64 / 1e9;
     Some(Distribution {
-        count: tuples.reuse().count(),
+        count: reuse.count(),
         min: seconds(shortest),
-        p50: seconds(tuples.reuse().quantile(0.5)?),
-        p99: seconds(tuples.reuse().quantile(0.99)?),
+        p50: seconds(reuse.quantile(0.5)?),
+        p99: seconds(reuse.quantile(0.99)?),
         max: seconds(longest),
         max_at_least: None,
         resolution_seconds: 0.0,
@@ -326,8 +361,10 @@ fn books<'a>(plan: &TrialPlan, results: &'a Results, counted: &Counted<'a>) -> B
         reused: plan
             .observe
             .tuples
-            .then(|| results.measured.tuples.as_ref().map(|tuples| tuples.reuse().count()))
-            .flatten(),
+            .then_some(results.measured.tuples.as_ref())
+            .flatten()
+            .and_then(|tuples| Some(tuples.reuse()?.count())),
+        disconnects: results.load.descriptor_reused,
         seconds: results.observed.end_seconds,
         kernel: (results.kernel.major, results.kernel.minor),
     }

@@ -153,6 +153,7 @@ impl Left {
             },
             held: [self.observed.client.held, self.observed.server.held],
             reused: None,
+            disconnects: false,
             seconds: 0.0,
             kernel: kernel(),
         }

@@ -15,6 +15,7 @@ use super::schedule::Schedule;
 use linger::lab::{Privilege, Unavailable};
 use linger::record::schema::Record;
 use linger::scenario::plan::TrialPlan;
+use linger::trial::Tuning;
 
 /// How often progress is shown and an interrupt looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -49,7 +50,17 @@ impl Hall<'_> {
                     && let Some(index) = schedule.next()
                 {
                     let (send, plan) = (send.clone(), trials[index]);
-                    let record = || conduct(plan, self.privilege, self.descriptors, self.interrupt, &mut |_| {});
+                    let record = || {
+                        let tuning = Tuning::default();
+                        conduct(
+                            plan,
+                            self.privilege,
+                            self.descriptors,
+                            tuning,
+                            self.interrupt,
+                            &mut |_| {},
+                        )
+                    };
                     let work = move || drop(send.send((index, record())));
                     let spawned = thread::Builder::new()
                         .name("trial".to_owned())

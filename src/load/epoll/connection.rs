@@ -15,11 +15,14 @@ use crate::load::stream::{self, Transfer, errno};
 use crate::load::{Clock, Exchange, Measured, Work};
 use crate::record::tally::{Cause, Phase};
 use crate::scenario::spec::Source;
-use crate::tcp::options::{set_bind_address_no_port, set_local_port_range};
+use crate::tcp::options::{disconnect, has_local_port_range, set_bind_address_no_port, set_local_port_range};
 use crate::tcp::{CloseMode, Closer};
 
 /// The phase and cause of a failed attempt.
 pub(super) type Failure = (Phase, Cause);
+
+/// A disconnected socket, and what the poller watches it for.
+pub(super) type Spare = (Socket, Option<Interest>);
 
 /// What all connections of one loop share.
 #[derive(Debug)]
@@ -30,7 +33,10 @@ pub(super) struct Client<'a> {
     exchange: Exchange,
     sources: Vec<SockAddr>,
     destinations: Vec<SockAddr>,
-    /// What is sent and received: zeros, of which only the number matters.
+    /// Whether source `owned` can leave connect() one port; else bind() has to take it.
+    owns_by_range: bool,
+    request: Vec<u8>,
+    /// What is received, of which only the number matters.
     buffer: Vec<u8>,
 }
 
@@ -100,16 +106,26 @@ impl<'a> Client<'a> {
                 .map(|address| SocketAddr::new(*address, 0).into())
                 .collect(),
             destinations: work.destinations.iter().map(|address| (*address).into()).collect(),
+            owns_by_range: work.client.source == Source::Owned && has_local_port_range(),
+            request: exchange.request(work),
             buffer: exchange.buffer(),
         }
     }
 
     /// Begins an attempt that was due at `due` (None: with arrival `max`): up to connect(), and what came of it so far.
     /// Returns the connection, unless the attempt has failed already, and the time when connect() returned.
-    pub(super) fn begin(&mut self, due: Option<u64>, pair: Pair, now: u64) -> (Option<Connection>, u64) {
+    /// `port` is the source's, where the harness chooses it; `spare` the slot's disconnected socket.
+    pub(super) fn begin(
+        &mut self,
+        due: Option<u64>,
+        pair: Pair,
+        port: u16,
+        spare: Option<Spare>,
+        now: u64,
+    ) -> (Option<Connection>, u64) {
         let mut attempt = self.measured.begin(due, pair.number, now);
-        let socket = match self.open(pair) {
-            Ok(socket) => socket,
+        let (socket, watched) = match self.open(pair, port, spare) {
+            Ok(opened) => opened,
             Err((phase, cause)) => {
                 let now = self.clock.nanos();
                 self.measured.fail(&mut attempt, phase, cause, now);
@@ -131,7 +147,7 @@ impl<'a> Client<'a> {
             socket,
             attempt,
             state: State::Connecting,
-            watched: None,
+            watched,
             destination: pair.destination,
             requests_left: self.exchange.requests,
             bytes_left: 0,
@@ -147,25 +163,40 @@ impl<'a> Client<'a> {
     }
 
     /// socket() and, as the source says, what comes before connect().
-    fn open(&self, pair: Pair) -> Result<Socket, Failure> {
-        let domain = Domain::for_address(self.work.destinations[pair.destination]);
-        let socket = stream::open(domain).map_err(|error| (Phase::Socket, cause(&error)))?;
-        self.bind(&socket, pair.source)
+    fn open(&self, pair: Pair, port: u16, spare: Option<Spare>) -> Result<Spare, Failure> {
+        let (socket, watched) = match spare {
+            Some(spare) => spare,
+            None => {
+                let domain = Domain::for_address(self.work.destinations[pair.destination]);
+                (
+                    stream::open(domain).map_err(|error| (Phase::Socket, cause(&error)))?,
+                    None,
+                )
+            }
+        };
+        self.bind(&socket, pair.source, port)
             .map_err(|error| (Phase::Bind, cause(&error)))?;
-        Ok(socket)
+        Ok((socket, watched))
     }
 
-    fn bind(&self, socket: &Socket, source: usize) -> std::io::Result<()> {
+    fn bind(&self, socket: &Socket, source: usize, port: u16) -> std::io::Result<()> {
         let bind = || socket.bind(&self.sources[source]);
         let bind_no_port = || set_bind_address_no_port(socket.as_fd()).and_then(|()| bind());
+        let bind_port = || socket.bind(&SocketAddr::new(self.work.sources[source], port).into());
         match self.work.client.source {
             Source::Ephemeral => Ok(()),
+            Source::Owned if !self.owns_by_range => bind_port(),
+            Source::BindPort => socket.set_reuse_address(true).and_then(|()| bind_port()),
             Source::BindAddress => bind(),
             Source::BindAddressNoPort => bind_no_port(),
             Source::PortRange => {
                 if let Some((low, high)) = self.work.client.port_range {
                     set_local_port_range(socket.as_fd(), low, high)?;
                 }
+                if self.sources.len() > 1 { bind_no_port() } else { Ok(()) }
+            }
+            Source::Owned => {
+                set_local_port_range(socket.as_fd(), port, port)?;
                 if self.sources.len() > 1 { bind_no_port() } else { Ok(()) }
             }
         }
@@ -244,7 +275,7 @@ impl Connection {
     }
 
     fn sending(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
-        match stream::send(&self.socket, &client.buffer, &mut self.bytes_left) {
+        match stream::send(&self.socket, &client.request, &mut self.bytes_left) {
             Ok(Transfer::Done) => {
                 self.bytes_left = client.exchange.response_bytes;
                 Ok(self.await_peer(State::Receiving))
@@ -282,7 +313,9 @@ impl Connection {
     fn closing(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
         let close = &client.work.close;
         let failed = |error: std::io::Error| (Phase::Close, cause(&error));
-        stream::set_linger(&self.socket, close).map_err(failed)?;
+        if !client.reuses_descriptors() {
+            stream::set_linger(&self.socket, close).map_err(failed)?;
+        }
         let ending = match close.mode {
             CloseMode::Abortive => Ending::Aborted,
             _ => Ending::ClosedFirst,
@@ -296,6 +329,11 @@ impl Connection {
         Ok(Step::Close)
     }
 
+    /// connect(AF_UNSPEC): RST, and the descriptor is free for another connect().
+    pub(super) fn disconnect(&self) -> Result<(), Errno> {
+        disconnect(self.socket.as_fd()).map_err(|error| errno(&error))
+    }
+
     fn draining(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
         match stream::drain(&self.socket, &mut client.buffer) {
             Ok(Transfer::Eof) => Ok(Step::Close),
@@ -306,6 +344,12 @@ impl Connection {
 }
 
 impl Client<'_> {
+    /// Whether an abortive close leaves the socket for the next connection.
+    pub(super) fn reuses_descriptors(&self) -> bool {
+        let close = &self.work.close;
+        self.work.reuse_descriptor && (close.closer, close.mode) == (Closer::Client, CloseMode::Abortive)
+    }
+
     /// Whether the plan wants the server to end connections with RST.
     fn expects_reset(&self) -> bool {
         self.work.close.closer == Closer::Server && self.work.close.mode == CloseMode::Abortive

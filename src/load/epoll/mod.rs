@@ -6,21 +6,21 @@
 
 mod connection;
 
-use std::iter::Peekable;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
-use self::connection::{Client, Connection, State, Step};
+use self::connection::{Client, Connection, Spare, State, Step};
 use super::clock::{nanos, thread_cpu_seconds};
 use super::deadlines::Deadlines;
-use super::pairs::Pairs;
+use super::offer::Offer;
+use super::pacing::Wait;
 use super::poller::{Interest, Poller};
+use super::ports::Ports;
 use super::stream;
-use super::{Clock, Control, Engine, EngineError, Live, Measured, Pacer, Work};
+use super::{Clock, Control, Engine, EngineError, Live, Measured, Work};
 use crate::record::tally::{Cause, Phase};
 use crate::record::tuples::TupleClock;
-use crate::scenario::spec::{Arrival, Source};
 
 /// A batch of connect() calls ends after this many nanoseconds: a failing one, or one that searches a full port
 /// table, takes milliseconds, and those under way must not wait for more than one of them.
@@ -45,12 +45,7 @@ impl Engine for EpollEngine {
     }
 
     fn run(&mut self, work: &Work, clock: &Clock, control: &Control) -> Result<Measured, EngineError> {
-        if work.destinations.is_empty() {
-            return Err(EngineError::Missing("destination"));
-        }
-        if work.sources.is_empty() && work.client.source != Source::Ephemeral {
-            return Err(EngineError::Missing("source address"));
-        }
+        work.check()?;
         Loop::new(work, clock, control)?.run()
     }
 }
@@ -59,13 +54,13 @@ impl Engine for EpollEngine {
 struct Loop<'a> {
     client: Client<'a>,
     control: &'a Control,
-    pacer: Peekable<Pacer>,
-    /// No attempt begins at or after this time.
-    ends: u64,
-    pairs: Pairs,
+    offer: Offer,
+    ports: Ports,
     poller: Poller,
     deadlines: Deadlines<4>,
     slots: Vec<Option<Connection>>,
+    /// Disconnected sockets to use again, by slot; only where descriptors are reused.
+    spare: Vec<Option<Spare>>,
     free: Vec<usize>,
     /// Slots begun in this batch.
     begun: Vec<usize>,
@@ -77,20 +72,24 @@ struct Loop<'a> {
 impl<'a> Loop<'a> {
     fn new(work: &'a Work, clock: &'a Clock, control: &'a Control) -> Result<Self, EngineError> {
         let load = &work.load;
-        let pairs = Pairs::new(work);
-        let tuples = work.tuples.then(|| TupleClock::new(pairs.count()));
+        let offer = Offer::new(work);
+        let ports = Ports::new(work, offer.pairs());
+        if work.client.source.is_chosen_by_harness() && ports.is_empty() {
+            return Err(EngineError::Missing("source port"));
+        }
+        let tuples = work.tuples.then(|| TupleClock::new(offer.pairs()));
         let slots = u64::from(load.in_flight).min(load.connections.unwrap_or(u64::MAX)) as usize;
         let [connect, io, hold] = [load.connect_timeout, load.io_timeout, load.hold].map(nanos);
         Ok(Self {
-            client: Client::new(work, clock, Measured::new(tuples)),
+            client: Client::new(work, clock, Measured::new(tuples, work.shard)),
             control,
-            pacer: Pacer::new(load).peekable(),
-            ends: load.duration.map_or(u64::MAX, nanos),
-            pairs,
+            offer,
+            ports,
             poller: Poller::new()?,
             // The server holds before it closes: its FIN is late only after that.
             deadlines: Deadlines::new([connect, io, hold, hold.saturating_add(io)], slots),
             slots: (0..slots).map(|_| None).collect(),
+            spare: (0..slots).map(|_| None).collect(),
             free: (0..slots).rev().collect(),
             begun: Vec::with_capacity(slots),
             watched: 0,
@@ -102,7 +101,7 @@ impl<'a> Loop<'a> {
         let cpu = thread_cpu_seconds();
         loop {
             if self.control.stopped() {
-                self.ends = self.ends.min(self.now());
+                self.offer.stop(self.now());
                 self.cancel();
             }
             self.expire();
@@ -110,15 +109,13 @@ impl<'a> Loop<'a> {
             self.advance_begun();
             self.publish();
             let now = self.now();
-            if !self.offers(now) && self.open() == 0 {
+            if !self.offer.goes_on(now) && self.open() == 0 {
                 break;
             }
             self.reap(now)?;
         }
         let mut measured = self.client.measured;
-        if self.client.work.load.arrival != Arrival::Max {
-            measured.not_offered = self.pacer.take_while(|due| *due < self.ends).count() as u64;
-        }
+        measured.not_offered = self.offer.not_offered();
         measured.cpu_seconds = thread_cpu_seconds() - cpu;
         Ok(measured)
     }
@@ -130,11 +127,6 @@ impl<'a> Loop<'a> {
     /// Attempts under way.
     fn open(&self) -> usize {
         self.slots.len() - self.free.len()
-    }
-
-    /// Whether there are attempts still to begin.
-    fn offers(&mut self, now: u64) -> bool {
-        now < self.ends && self.pacer.peek().is_some()
     }
 
     /// Fails all attempts under way: the load was stopped.
@@ -166,20 +158,21 @@ impl<'a> Loop<'a> {
 
     /// Begins what is due, as far as there is room.
     fn begin_due(&mut self) {
-        let open_loop = self.client.work.load.arrival != Arrival::Max;
         let mut now = self.now();
         let batch_ends = now.saturating_add(BATCH);
-        while now < batch_ends.min(self.ends)
-            && let Some(index) = self.free.pop()
+        while now < batch_ends
+            && let Some(index) = self.free.last().copied()
+            && let Some((due, pair)) = self.offer.take(now)
         {
-            let Some(due) = self.pacer.next_if(|due| *due <= now) else {
-                self.free.push(index);
-                break;
-            };
+            self.free.pop();
+            let (port, spare) = (self.ports.next(pair), self.spare[index].take());
             let connection;
-            (connection, now) = self.client.begin(open_loop.then_some(due), self.pairs.next(), now);
-            match connection {
-                Some(_) => self.begun.push(index),
+            (connection, now) = self.client.begin(due, pair, port, spare, now);
+            match &connection {
+                Some(connection) => {
+                    self.begun.push(index);
+                    self.watched += usize::from(connection.watched.is_some());
+                }
                 None => self.free.push(index),
             }
             self.slots[index] = connection;
@@ -245,7 +238,14 @@ impl<'a> Loop<'a> {
         let Some(mut connection) = self.release(index) else {
             return;
         };
-        let result = stream::close(connection.socket);
+        let result = if self.client.reuses_descriptors() {
+            // What the poller watches stays watched: its events carry the slot's number.
+            let result = connection.disconnect();
+            self.spare[index] = Some((connection.socket, connection.watched));
+            result
+        } else {
+            stream::close(connection.socket)
+        };
         let now = self.now();
         match result {
             Ok(()) => self.client.measured.succeed(&connection.attempt, now),
@@ -288,16 +288,21 @@ impl<'a> Loop<'a> {
 
     /// Advances what is ready; sleeps first when there is nothing to do until then.
     fn reap(&mut self, now: u64) -> Result<(), EngineError> {
-        let due = if self.free.is_empty() || now >= self.ends {
+        let due = if self.free.is_empty() {
             None
         } else {
-            self.pacer.peek().copied()
+            self.offer.next_due(now)
         };
-        let until = due.into_iter().chain(self.deadlines.next()).min();
-        if self.watched == 0 && until.is_some_and(|until| until <= now) {
-            return Ok(());
+        let wait = self.client.work.pacing.wait(now, due, self.deadlines.next());
+        let events = match wait {
+            Wait::Poll | Wait::Spin if self.watched == 0 => 0,
+            Wait::Poll | Wait::Spin => self.poller.wait(now, Some(now))?,
+            Wait::Until(until) => self.poller.wait(now, until)?,
+        };
+        if wait == Wait::Spin && events == 0 {
+            self.client.measured.spun_nanos += self.now() - now;
         }
-        for event in 0..self.poller.wait(now, until)? {
+        for event in 0..events {
             let Some(index) = self.poller.token(event).map(|token| token as usize) else {
                 continue;
             };

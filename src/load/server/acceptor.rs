@@ -17,9 +17,9 @@ pub(super) const LISTENERS: u64 = 1 << 32;
 /// The pause after an accept() that failed for want of descriptors or memory: trying on would only burn the CPU.
 const BACK_OFF: u64 = 10_000_000;
 
-/// Sockets in LISTEN, one a destination: the handshake with each client ends from now on, accept() or not.
+/// Sockets in LISTEN, one a destination and thread: the handshake with each client ends from now on, accept() or not.
 #[derive(Debug)]
-pub struct Listeners(Vec<Socket>);
+pub struct Listeners(Vec<Vec<Socket>>);
 
 impl Listeners {
     /// Listens on each destination with the backlog given, which the kernel caps at net.core.somaxconn.
@@ -29,11 +29,23 @@ impl Listeners {
     /// # Errors
     /// An address that is not this machine's, a port that is taken, or too few descriptors.
     pub fn bind(destinations: &[SocketAddr], backlog: u32) -> Result<Self, EngineError> {
-        destinations
-            .iter()
-            .map(|address| listen(*address, backlog))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        Self::bind_shared(destinations, backlog, 1)
+    }
+
+    /// The same for several threads, each with a listener and a backlog of its own on every destination: the kernel
+    /// spreads the connections over them by a hash of the four-tuple (SO_REUSEPORT).
+    ///
+    /// # Errors
+    /// As [`Listeners::bind`].
+    pub fn bind_shared(destinations: &[SocketAddr], backlog: u32, threads: u32) -> Result<Self, EngineError> {
+        let listen = |address: &SocketAddr| listen(*address, backlog, threads > 1);
+        let of_thread = |_| destinations.iter().map(listen).collect();
+        (0..threads.max(1)).map(of_thread).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// One for each thread.
+    pub(super) fn divide(self) -> Vec<Self> {
+        self.0.into_iter().map(|sockets| Self(vec![sockets])).collect()
     }
 
     /// Where each listens; tells the port where a destination's was 0.
@@ -42,14 +54,18 @@ impl Listeners {
     /// What getsockname() gives.
     pub fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
         let address = |socket: &Socket| socket.local_addr().map(|address| address.as_socket());
-        self.0.iter().filter_map(|socket| address(socket).transpose()).collect()
+        let sockets = self.0.first().into_iter().flatten();
+        sockets.filter_map(|socket| address(socket).transpose()).collect()
     }
 }
 
-fn listen(address: SocketAddr, backlog: u32) -> Result<Socket, EngineError> {
+fn listen(address: SocketAddr, backlog: u32, shared: bool) -> Result<Socket, EngineError> {
     let failed = |call| move |error| EngineError::Listen { call, address, error };
     let socket = stream::open(Domain::for_address(address)).map_err(failed("open a socket"))?;
     socket.set_reuse_address(true).map_err(failed("set SO_REUSEADDR"))?;
+    if shared {
+        socket.set_reuse_port(true).map_err(failed("set SO_REUSEPORT"))?;
+    }
     socket.bind(&address.into()).map_err(failed("bind()"))?;
     socket
         .listen(i32::try_from(backlog).unwrap_or(i32::MAX))
@@ -75,7 +91,8 @@ pub(super) struct Acceptor {
 impl Acceptor {
     /// `delay`: nanoseconds before each accept().
     pub(super) fn new(listeners: Listeners, poller: &Poller, delay: u64) -> Result<Self, EngineError> {
-        for (index, listener) in listeners.0.iter().enumerate() {
+        let listeners: Vec<Socket> = listeners.0.into_iter().flatten().collect();
+        for (index, listener) in listeners.iter().enumerate() {
             poller
                 .add(listener.as_fd(), Interest::Input, LISTENERS + index as u64)
                 .map_err(|errno| EngineError::EventLoop {
@@ -84,9 +101,9 @@ impl Acceptor {
                 })?;
         }
         Ok(Self {
-            ready: VecDeque::with_capacity(listeners.0.len()),
-            is_ready: vec![false; listeners.0.len()],
-            listeners: listeners.0,
+            ready: VecDeque::with_capacity(listeners.len()),
+            is_ready: vec![false; listeners.len()],
+            listeners,
             delay,
             not_before: delay,
             failed: Vec::new(),

@@ -1,4 +1,4 @@
-//! The built-in server: accepts, answers, and closes as the plan says, on one thread around epoll(7).
+//! The built-in server: accepts, answers, and closes as the plan says, on threads around epoll(7), each for itself.
 //!
 //! [`Listeners::bind`] first, so that the first SYN finds a listener; then [`Listeners::serve`] until it is told to
 //! stop. Both are called on a thread that stands in the server's namespace. Like the client it works in phases over
@@ -19,7 +19,7 @@ use super::clock::{nanos, thread_cpu_seconds};
 use super::deadlines::Deadlines;
 use super::poller::{Interest, Poller};
 use super::stream;
-use super::{Clock, EngineError, Exchange};
+use super::{Clock, Cpus, EngineError, Exchange};
 use crate::record::schema::ServerSide;
 use crate::scenario::plan::{ClosePlan, LoadPlan, ServerPlan};
 use crate::tcp::{CloseMode, Closer};
@@ -78,17 +78,65 @@ pub struct Served {
     pub counts: ServerSide,
     /// Of `counts.closed_first`, those that were closed with RST.
     pub aborted: u64,
-    /// CPU seconds of the server's thread.
+    /// CPU seconds of the server's threads.
     pub cpu_seconds: f64,
 }
 
+impl Served {
+    /// Adds another thread's counts.
+    fn merge(&mut self, other: &Self) {
+        let (mine, theirs) = (&mut self.counts, &other.counts);
+        mine.accepted += theirs.accepted;
+        mine.closed_by_peer += theirs.closed_by_peer;
+        mine.closed_first += theirs.closed_first;
+        mine.reset_by_peer += theirs.reset_by_peer;
+        mine.open_at_end += theirs.open_at_end;
+        mine.bytes_received += theirs.bytes_received;
+        mine.bytes_sent += theirs.bytes_sent;
+        for (errno, count) in &theirs.accept_failed {
+            *mine.accept_failed.entry(errno.clone()).or_default() += count;
+        }
+        self.aborted += other.aborted;
+        self.cpu_seconds += other.cpu_seconds;
+    }
+}
+
 impl Listeners {
-    /// Serves on the calling thread until `control` says stop.
+    /// Serves until `control` says stop: on the calling thread, and on one more for each further thread's listeners.
+    /// With `pin` each has a CPU of its own.
     ///
     /// # Errors
-    /// The kernel refuses epoll or a timer.
-    pub fn serve(self, work: &ServerWork, control: &ServerControl) -> Result<Served, EngineError> {
-        Server::new(self, work, control)?.run()
+    /// The kernel refuses epoll, a timer or a thread.
+    ///
+    /// # Panics
+    /// A server thread panicked.
+    pub fn serve(self, work: &ServerWork, control: &ServerControl, pin: Option<&Cpus>) -> Result<Served, EngineError> {
+        let serve = |index: usize, listeners: Self| {
+            if let Some(cpus) = pin {
+                cpus.pin(index);
+            }
+            Server::new(listeners, work, control)?.run()
+        };
+        let mut divided = self.divide();
+        let mine = divided.remove(0);
+        std::thread::scope(|scope| {
+            let serve = &serve;
+            let others = divided.into_iter().enumerate().map(|(index, listeners)| {
+                std::thread::Builder::new()
+                    .name(format!("server-{}", index + 1))
+                    .spawn_scoped(scope, move || serve(index + 1, listeners))
+                    .map_err(|error| EngineError::EventLoop {
+                        call: "clone",
+                        errno: stream::errno(&error),
+                    })
+            });
+            let others: Vec<_> = others.collect::<Result<_, _>>().inspect_err(|_| control.stop())?;
+            let mut sum = serve(0, mine).inspect_err(|_| control.stop())?;
+            for other in others {
+                sum.merge(&other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok(sum)
+        })
     }
 }
 
@@ -111,6 +159,8 @@ struct Server<'a> {
     holds: Deadlines<1>,
     slots: Vec<Option<Connection>>,
     free: Vec<usize>,
+    /// Accepted and open as last published.
+    published: (u64, u64),
 }
 
 impl<'a> Server<'a> {
@@ -132,6 +182,7 @@ impl<'a> Server<'a> {
             holds: Deadlines::new([nanos(work.load.hold)], 0),
             slots: Vec::new(),
             free: Vec::new(),
+            published: (0, 0),
         })
     }
 
@@ -250,11 +301,16 @@ impl<'a> Server<'a> {
         let _ = stream::close(connection.socket);
     }
 
-    fn publish(&self) {
-        self.control
-            .accepted
-            .store(self.service.served.counts.accepted, Relaxed);
-        self.control.open.store(self.open() as u64, Relaxed);
+    /// Adds what this thread has done since it last told.
+    fn publish(&mut self) {
+        let now = (self.service.served.counts.accepted, self.open() as u64);
+        let before = std::mem::replace(&mut self.published, now);
+        if now != before {
+            // `open` shrinks too: the sum is taken modulo 2^64. It goes first, so that whoever sees all accepted sees
+            // them open.
+            self.control.open.fetch_add(now.1.wrapping_sub(before.1), Relaxed);
+            self.control.accepted.fetch_add(now.0 - before.0, Relaxed);
+        }
     }
 
     fn reap(&mut self) -> Result<(), EngineError> {

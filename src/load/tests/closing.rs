@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::namespace::in_fresh_namespace;
-use super::{Trial, run, run_watched, server_of, work};
-use crate::load::Work;
+use super::{ENGINES, Trial, run, run_watched, server_of, work};
 use crate::load::measured::Endings;
+use crate::load::{Choice, Work};
 use crate::record::tally::{Cause, Phase};
 use crate::scenario::spec::Protocol;
 use crate::tcp::{CloseMode, Closer};
 
 const CONNECTIONS: u64 = 40;
 
-fn closing(closer: Closer, mode: CloseMode, requests: u32) -> Work {
+fn closing(engine: Choice, closer: Closer, mode: CloseMode, requests: u32) -> Work {
     let mut work = work();
     work.close.closer = closer;
     work.close.mode = mode;
@@ -20,7 +20,7 @@ fn closing(closer: Closer, mode: CloseMode, requests: u32) -> Work {
     work.load.connections = Some(CONNECTIONS);
     work.load.requests_per_connection = requests;
     work.protocol = if requests > 0 { Protocol::Echo } else { Protocol::None };
-    work.tuples = true;
+    work.tuples = engine == Choice::Epoll;
     work
 }
 
@@ -60,16 +60,18 @@ fn assert_planned(trial: &Trial, work: &Work) {
 }
 
 fn each_mode_goes_as_planned(closer: Closer, requests: u32) {
-    for mode in [
-        CloseMode::Graceful,
-        CloseMode::Abortive,
-        CloseMode::Lingering,
-        CloseMode::HalfClose,
-    ] {
-        in_fresh_namespace(move || {
-            let work = closing(closer, mode, requests);
-            assert_planned(&run(&work), &work);
-        });
+    for engine in ENGINES {
+        for mode in [
+            CloseMode::Graceful,
+            CloseMode::Abortive,
+            CloseMode::Lingering,
+            CloseMode::HalfClose,
+        ] {
+            in_fresh_namespace(move || {
+                let work = closing(engine, closer, mode, requests);
+                assert_planned(&run(engine, &work), &work);
+            });
+        }
     }
 }
 
@@ -93,16 +95,21 @@ fn the_server_closes_first_in_each_mode_after_three_requests() {
     each_mode_goes_as_planned(Closer::Server, 3);
 }
 
+fn each_engine_and_closer() -> impl Iterator<Item = (Choice, Closer)> {
+    let closers = |engine| [Closer::Client, Closer::Server].map(|closer| (engine, closer));
+    ENGINES.into_iter().flat_map(closers)
+}
+
 #[test]
 fn whoever_closes_first_holds_the_connection_before() {
-    for closer in [Closer::Client, Closer::Server] {
+    for (engine, closer) in each_engine_and_closer() {
         in_fresh_namespace(move || {
-            let mut work = closing(closer, CloseMode::Graceful, 1);
+            let mut work = closing(engine, closer, CloseMode::Graceful, 1);
             work.load.in_flight = CONNECTIONS as u32;
             work.load.hold = Duration::from_millis(1000);
             // The client waits for the server's close longer than this: the server holds first.
             work.load.io_timeout = Duration::from_millis(900);
-            let trial = run(&work);
+            let trial = run(engine, &work);
             assert_planned(&trial, &work);
             assert!(trial.measured.session.quantile(0.0).unwrap() >= 299_000_000);
         });
@@ -111,37 +118,41 @@ fn whoever_closes_first_holds_the_connection_before() {
 
 #[test]
 fn a_reset_that_nobody_planned_is_a_failure_to_receive() {
-    in_fresh_namespace(|| {
-        let work = closing(Closer::Server, CloseMode::Graceful, 1);
-        let mut server = server_of(&work);
-        server.close.mode = CloseMode::Abortive;
-        let trial = run_watched(&work, &server, |_, _| ());
-        assert_eq!(trial.count(Phase::Recv, Cause::Errno(104)), CONNECTIONS);
-        assert_eq!(trial.measured.endings.peer_reset, CONNECTIONS);
-        assert_eq!(trial.served.aborted, CONNECTIONS);
-    });
+    for engine in ENGINES {
+        in_fresh_namespace(move || {
+            let work = closing(engine, Closer::Server, CloseMode::Graceful, 1);
+            let mut server = server_of(&work);
+            server.close.mode = CloseMode::Abortive;
+            let trial = run_watched(engine, &work, &server, |_, _| ());
+            assert_eq!(trial.count(Phase::Recv, Cause::Errno(104)), CONNECTIONS);
+            assert_eq!(trial.measured.endings.peer_reset, CONNECTIONS);
+            assert_eq!(trial.served.aborted, CONNECTIONS);
+        });
+    }
 }
 
 #[test]
 fn a_fin_before_the_whole_response_is_an_unexpected_end() {
-    in_fresh_namespace(|| {
-        let mut work = closing(Closer::Server, CloseMode::Graceful, 1);
-        let server = server_of(&work);
-        work.load.response_bytes = 2;
-        let trial = run_watched(&work, &server, |_, _| ());
-        assert_eq!(trial.count(Phase::Recv, Cause::UnexpectedEof), CONNECTIONS);
-        assert_eq!(trial.measured.endings.peer_closed_first, CONNECTIONS);
-    });
+    for engine in ENGINES {
+        in_fresh_namespace(move || {
+            let mut work = closing(engine, Closer::Server, CloseMode::Graceful, 1);
+            let server = server_of(&work);
+            work.load.response_bytes = 2;
+            let trial = run_watched(engine, &work, &server, |_, _| ());
+            assert_eq!(trial.count(Phase::Recv, Cause::UnexpectedEof), CONNECTIONS);
+            assert_eq!(trial.measured.endings.peer_closed_first, CONNECTIONS);
+        });
+    }
 }
 
 #[test]
 fn messages_longer_than_the_socket_buffers_arrive_whole() {
-    for closer in [Closer::Client, Closer::Server] {
+    for (engine, closer) in each_engine_and_closer() {
         in_fresh_namespace(move || {
-            let mut work = closing(closer, CloseMode::Graceful, 2);
+            let mut work = closing(engine, closer, CloseMode::Graceful, 2);
             work.load.request_bytes = 100_000;
             work.load.response_bytes = 1 << 20;
-            let trial = run(&work);
+            let trial = run(engine, &work);
             assert_eq!(
                 trial.measured.tally.ok,
                 CONNECTIONS,
@@ -157,10 +168,12 @@ fn messages_longer_than_the_socket_buffers_arrive_whole() {
 
 #[test]
 fn ipv6_goes_like_ipv4() {
-    in_fresh_namespace(|| {
-        let mut work = closing(Closer::Client, CloseMode::Graceful, 1);
-        work.destinations = vec!["[::1]:7000".parse().unwrap()];
-        let trial = run(&work);
-        assert_planned(&trial, &work);
-    });
+    for engine in ENGINES {
+        in_fresh_namespace(move || {
+            let mut work = closing(engine, Closer::Client, CloseMode::Graceful, 1);
+            work.destinations = vec!["[::1]:7000".parse().unwrap()];
+            let trial = run(engine, &work);
+            assert_planned(&trial, &work);
+        });
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use self::namespace::Counters;
 use super::server::{Listeners, Served, ServerControl, ServerWork};
-use super::{Clock, Control, Engine, EpollEngine, Measured, Work};
+use super::{Choice, Clock, Control, Measured, Pacing, Shard, Work, threads};
 use crate::record::tally::{Cause, Phase};
 use crate::scenario::plan::{ClientPlan, ClosePlan, LoadPlan, ServerPlan};
 use crate::scenario::spec::{Arrival, Order, Protocol, Source};
@@ -31,6 +31,7 @@ pub(super) fn load_plan() -> LoadPlan {
         connect_timeout: Duration::from_secs(10),
         io_timeout: Duration::from_secs(10),
         seed: 1,
+        threads: None,
     }
 }
 
@@ -53,7 +54,32 @@ pub(super) fn work() -> Work {
         sources: vec![[127, 0, 0, 1].into()],
         destinations: vec![([127, 0, 0, 1], 7_000).into()],
         tuples: false,
+        request: vec![],
+        ports: vec![],
+        shard: Shard::WHOLE,
+        pacing: Pacing::Timer,
+        reuse_descriptor: false,
     }
+}
+
+/// Both engines: what holds for one holds for the other.
+const ENGINES: [Choice; 2] = [Choice::Epoll, Choice::Uring];
+
+/// Runs the client's side alone.
+fn offer(choice: Choice, work: &Work, control: &Control) -> Result<Measured, super::EngineError> {
+    offer_by(choice, 1, work, control)
+}
+
+fn offer_by(engine: Choice, threads: u32, work: &Work, control: &Control) -> Result<Measured, super::EngineError> {
+    let means = threads::Means {
+        threads,
+        engine,
+        pin: None,
+    };
+    let (measured, name) = threads::run(work, &means, &Clock::start(), control)?;
+    // The test machine must have io_uring: else half of the tests would pass by not running.
+    assert_eq!(name, engine.to_string());
+    Ok(measured)
 }
 
 /// The server that fits the work.
@@ -66,6 +92,7 @@ fn server_of(work: &Work) -> ServerWork {
             protocol: work.protocol,
             backlog: 4096,
             accept_delay: Duration::ZERO,
+            threads: None,
         },
         close: work.close.clone(),
         load: work.load.clone(),
@@ -100,16 +127,34 @@ impl Trial {
 }
 
 /// Runs both ends in the calling thread's namespace. `watch` sees the load while it runs, on a thread of its own.
-fn run_watched(work: &Work, server: &ServerWork, watch: impl FnOnce(&Control, &ServerControl) + Send) -> Trial {
+fn run_watched(
+    engine: Choice,
+    work: &Work,
+    server: &ServerWork,
+    watch: impl FnOnce(&Control, &ServerControl) + Send,
+) -> Trial {
+    run_on_threads(engine, 1, work, server, watch)
+}
+
+/// The same with as many threads a side.
+fn run_on_threads(
+    engine: Choice,
+    threads: u32,
+    work: &Work,
+    server: &ServerWork,
+    watch: impl FnOnce(&Control, &ServerControl) + Send,
+) -> Trial {
     let before = Counters::read();
-    let listeners = Listeners::bind(&work.destinations, server.server.backlog).unwrap();
+    let listeners = Listeners::bind_shared(&work.destinations, server.server.backlog, threads).unwrap();
     let (control, server_control) = (Control::default(), ServerControl::default());
     let (measured, served) = std::thread::scope(|scope| {
-        let serving = scope.spawn(|| listeners.serve(server, &server_control).unwrap());
+        let serving = scope.spawn(|| listeners.serve(server, &server_control, None).unwrap());
         scope.spawn(|| watch(&control, &server_control));
-        let measured = EpollEngine.run(work, &Clock::start(), &control).unwrap();
+        // A panic must not leave the server running: the scope would wait for it for ever.
+        let offering = scope.spawn(|| offer_by(engine, threads, work, &control).unwrap());
+        let measured = offering.join();
         server_control.stop();
-        (measured, serving.join().unwrap())
+        (measured.unwrap(), serving.join().unwrap())
     });
     assert_eq!(
         (control.live().open, server_control.open()),
@@ -127,6 +172,6 @@ fn run_watched(work: &Work, server: &ServerWork, watch: impl FnOnce(&Control, &S
     trial
 }
 
-fn run(work: &Work) -> Trial {
-    run_watched(work, &server_of(work), |_, _| ())
+fn run(engine: Choice, work: &Work) -> Trial {
+    run_watched(engine, work, &server_of(work), |_, _| ())
 }

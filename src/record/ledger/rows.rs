@@ -124,13 +124,12 @@ impl Books<'_> {
     pub(super) fn aborts(&self, account: &Account<'_>) -> LedgerRow {
         let ours = (signed(account.closes.aborted), "closed first with SO_LINGER 0");
         let name = format!("aborts, {}", account.whose);
-        row(
-            &name,
-            ours,
-            sum(account.counters, &["TCPAbortOnData"]),
-            "TCPAbortOnData",
-            self.broken_off(),
-        )
+        let kernel = if self.disconnects {
+            Err("connect(AF_UNSPEC) sends RST without counting TCPAbortOnData".into())
+        } else {
+            sum(account.counters, &["TCPAbortOnData"])
+        };
+        row(&name, ours, kernel, "TCPAbortOnData", self.broken_off())
     }
 
     pub(super) fn resets(&self, account: &Account<'_>) -> LedgerRow {

@@ -57,6 +57,7 @@ fn books<'a>(attempts: &'a Tally, counters: &'a BTreeMap<String, i64>, graceful:
         counted: Counted::Together(counters),
         held: [graceful, 0],
         reused: None,
+        disconnects: false,
         seconds: 10.0,
         kernel: (6, 18),
     }

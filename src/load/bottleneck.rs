@@ -1,0 +1,210 @@
+//! Who kept a load from its rate: pure, from what was measured.
+//!
+//! Looked at in the order of cause and effect. Taken ports make connect() search, a search makes the client busy, a
+//! busy client leaves the server idle: what comes first explains what comes after it.
+
+use crate::record::schema::Bottleneck;
+
+/// What was measured of a load with a rate.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Evidence {
+    pub attempted: u64,
+    pub not_offered: u64,
+    /// 99th percentile of how late attempts began, in seconds.
+    pub lag_p99: f64,
+    pub load_seconds: f64,
+    /// Attempts that failed for want of a port: EADDRNOTAVAIL, EADDRINUSE.
+    pub without_port: u64,
+    /// Seconds in connect() calls, over all client threads.
+    pub connect_call_seconds: f64,
+    pub client_threads: u32,
+    /// CPU seconds of the client's threads, less those spun away until intended starts.
+    pub client_cpu_seconds: f64,
+    pub server_threads: u32,
+    pub server_cpu_seconds: f64,
+    pub in_flight: u32,
+}
+
+/// A share of a thread's time from which on it is taken to be its limit: the rest is what other programs take.
+const BUSY: f64 = 0.85;
+/// A connect() call of more than this many seconds in the mean is one that searches: on loopback the whole handshake
+/// with a free port takes 6 µs.
+const SEARCH: f64 = 50e-6;
+/// The share of attempts without a port from which on ports are the reason.
+const STARVED: f64 = 0.01;
+/// A lag below this is the machine's noise, in seconds.
+const NOISE: f64 = 1e-3;
+
+impl Evidence {
+    /// Whether all attempts were begun, and about when they were due.
+    fn rate_was_kept(&self) -> bool {
+        self.not_offered == 0 && self.lag_p99 <= NOISE.max(self.load_seconds / 100.0)
+    }
+
+    /// What was in the way; None when the rate was kept.
+    #[must_use]
+    pub fn bottleneck(&self) -> Option<Bottleneck> {
+        if self.rate_was_kept() || self.load_seconds <= 0.0 {
+            return None;
+        }
+        let client_seconds = self.load_seconds * f64::from(self.client_threads.max(1));
+        let server_seconds = self.load_seconds * f64::from(self.server_threads.max(1));
+        let (client, server) = (
+            self.client_cpu_seconds / client_seconds,
+            self.server_cpu_seconds / server_seconds,
+        );
+        let (connecting, attempts) = (self.connect_call_seconds / client_seconds, self.attempted.max(1) as f64);
+        let call = self.connect_call_seconds / attempts;
+        let (who, why) = if self.without_port as f64 / attempts >= STARVED {
+            let why = format!(
+                "{} of {} attempts found no free port",
+                self.without_port, self.attempted
+            );
+            ("ports", why)
+        } else if connecting >= 0.5 && call >= SEARCH {
+            let why = format!(
+                "connect() calls took {:.0} % of the client's time, {:.0} µs each: the search for a free port",
+                connecting * 100.0,
+                call * 1e6
+            );
+            ("port-search", why)
+        } else if client >= BUSY {
+            ("client-cpu", "the client's threads had no time left".to_owned())
+        } else if server >= BUSY {
+            ("server-cpu", "the server's threads had no time left".to_owned())
+        } else if self.not_offered > 0 {
+            let why = format!("all {} connections that may be open at once were open", self.in_flight);
+            ("in-flight", why)
+        } else {
+            (
+                "unknown",
+                "no thread was busy: other programs, or the machine below".to_owned(),
+            )
+        };
+        let evidence = vec![
+            why,
+            format!(
+                "{} attempts not offered; the latest hundredth began {:.3} ms late or more",
+                self.not_offered,
+                self.lag_p99 * 1e3
+            ),
+            format!(
+                "busy: client {:.0} % of {} × {:.3} s, server {:.0} % of {} × {:.3} s",
+                client * 100.0,
+                self.client_threads,
+                self.load_seconds,
+                server * 100.0,
+                self.server_threads,
+                self.load_seconds
+            ),
+        ];
+        Some(Bottleneck {
+            who: who.to_owned(),
+            evidence,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Ten seconds at a rate that was not kept, one thread a side, nobody busy.
+    fn late() -> Evidence {
+        Evidence {
+            attempted: 100_000,
+            not_offered: 0,
+            lag_p99: 2.0,
+            load_seconds: 10.0,
+            client_threads: 1,
+            server_threads: 1,
+            in_flight: 16,
+            ..Evidence::default()
+        }
+    }
+
+    fn who(evidence: Evidence) -> Option<String> {
+        evidence.bottleneck().map(|bottleneck| bottleneck.who)
+    }
+
+    #[test]
+    fn the_first_cause_is_named_and_not_what_follows_from_it() {
+        let server = Evidence {
+            server_cpu_seconds: 9.0,
+            ..late()
+        };
+        assert_eq!(who(server).as_deref(), Some("server-cpu"));
+        let client = Evidence {
+            client_cpu_seconds: 9.0,
+            ..server
+        };
+        assert_eq!(who(client).as_deref(), Some("client-cpu"));
+        // 8 s in 100,000 calls: 80 µs each.
+        let search = Evidence {
+            connect_call_seconds: 8.0,
+            ..client
+        };
+        assert_eq!(who(search).as_deref(), Some("port-search"));
+        let ports = Evidence {
+            without_port: 1_000,
+            ..search
+        };
+        assert_eq!(who(ports).as_deref(), Some("ports"));
+        assert_eq!(
+            who(Evidence {
+                not_offered: 1,
+                ..late()
+            })
+            .as_deref(),
+            Some("in-flight")
+        );
+        assert_eq!(who(late()).as_deref(), Some("unknown"));
+    }
+
+    #[test]
+    fn many_cheap_calls_are_the_clients_work_and_no_search() {
+        // 8 s in 1,000,000 calls: 8 µs each.
+        let busy = Evidence {
+            attempted: 1_000_000,
+            connect_call_seconds: 8.0,
+            client_cpu_seconds: 9.9,
+            ..late()
+        };
+        assert_eq!(who(busy).as_deref(), Some("client-cpu"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_rate_that_was_kept_has_no_bottleneck_and_one_that_was_not_has_one_with_evidence(
+            not_offered in prop::sample::select(vec![0u64, 1, 500]),
+            lag_p99 in 0.0f64..1.0,
+            load_seconds in 0.1f64..100.0,
+            without_port in 0u64..100,
+            cpu in (0.0f64..200.0, 0.0f64..200.0, 0.0f64..200.0),
+            threads in (1u32..5, 1u32..5),
+        ) {
+            let evidence = Evidence {
+                attempted: 1_000,
+                not_offered,
+                lag_p99,
+                load_seconds,
+                without_port,
+                connect_call_seconds: cpu.0,
+                client_threads: threads.0,
+                client_cpu_seconds: cpu.1,
+                server_threads: threads.1,
+                server_cpu_seconds: cpu.2,
+                in_flight: 16,
+            };
+            match evidence.bottleneck() {
+                None => prop_assert!(evidence.rate_was_kept()),
+                Some(bottleneck) => {
+                    prop_assert!(!evidence.rate_was_kept());
+                    prop_assert_eq!(bottleneck.evidence.len(), 3);
+                    prop_assert_eq!(bottleneck.who == "ports", without_port >= 10);
+                }
+            }
+        }
+    }
+}
