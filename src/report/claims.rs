@@ -16,7 +16,7 @@ pub fn claims(plans: &[Plan], records: &[Record]) -> String {
     let mut text = String::from(
         "# The claims, put to the kernel\n\n\
          What field notes say of TIME_WAIT and ephemeral ports, and what the kernel does. This page is made from the\n\
-         scenarios and their records: `linger report results --format claims -o docs/claims.md`. A verdict is about the\n\
+         scenarios and their records: `linger report results/reference --format claims -o docs/claims.md`. A verdict is about the\n\
          claim; an expectation is what is known of the kernel: of a false claim it is met where the claim is refuted.\n",
     );
     for (lab, records) in by_lab(records) {
