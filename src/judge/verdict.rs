@@ -90,6 +90,9 @@ fn doubts(record: &Record) -> Vec<String> {
     if record.interrupted {
         doubts.push("interrupted: what was measured till then is kept; run it again to its end".to_owned());
     }
+    if record.offered.as_ref().is_some_and(|offered| offered.attempted == 0) {
+        doubts.push("no attempt was made: the load was over before its first was due".to_owned());
+    }
     if let Some(unsettled) = record.ledger.as_ref().and_then(|ledger| ledger.unsettled.as_ref()) {
         doubts.push(format!("the books are not of one moment: {unsettled}"));
     }
@@ -407,6 +410,19 @@ mod tests {
         record.ledger = None;
         judge(&mut record, &[expect("outcomes.ok == 28232")]);
         assert_eq!(record.verdict.status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_load_that_attempted_nothing_is_inconclusive() {
+        let mut record = fixture::exhaustion();
+        record.offered.as_mut().unwrap().attempted = 0;
+        judge(&mut record, &[]);
+        assert_eq!(record.verdict.status, Status::Inconclusive);
+        assert!(
+            record.verdict.reasons[0].contains("no attempt"),
+            "{:?}",
+            record.verdict.reasons
+        );
     }
 
     #[test]
