@@ -22,6 +22,22 @@ use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Arrival, Topology};
 use crate::sequence::Conducted;
 
+/// Where the trial stands, as far as the machine tells.
+fn environment(machine: &Machine) -> Environment {
+    Environment {
+        kernel: machine.kernel.clone(),
+        machine: machine.machine.clone(),
+        cpus: machine.cpus,
+        lab: String::new(),
+        virtual_machine: machine.virtual_machine,
+        hz: machine.hz,
+        // Whoever booted a machine for the trial knows of it, and says so in the record.
+        clock: Clock::Real,
+        emulated: false,
+        sysctl: SideSysctls::default(),
+    }
+}
+
 /// A record with everything that is known before the trial.
 fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record {
     Record {
@@ -35,18 +51,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
         cell: plan.cell.clone(),
         repeat: plan.repeat,
         interrupted: false,
-        environment: Environment {
-            kernel: machine.kernel.clone(),
-            machine: machine.machine.clone(),
-            cpus: machine.cpus,
-            lab: String::new(),
-            virtual_machine: machine.virtual_machine,
-            hz: machine.hz,
-            // Whoever booted a machine for the trial knows of it, and says so in the record.
-            clock: Clock::Real,
-            emulated: false,
-            sysctl: SideSysctls::default(),
-        },
+        environment: environment(machine),
         prediction: None,
         residual: None,
         load: None,
@@ -137,7 +142,7 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         environment: Environment {
             lab: results.lab,
             sysctl: results.sysctl,
-            ..blank(plan, machine, at).environment
+            ..environment(machine)
         },
         prediction: Some(results.prediction),
         outcomes: Some(outcomes),
