@@ -150,8 +150,8 @@ fn main() {
 
 fn measure(exchange: Exchange, name: &str, rounds: u64, connections: u64) {
     let work = exchange.work(connections);
-    let server = ServerWork {
-        server: ServerPlan {
+    let server = ServerWork::of_load(
+        ServerPlan {
             listen: true,
             addresses: 1,
             ports: 1,
@@ -159,10 +159,11 @@ fn measure(exchange: Exchange, name: &str, rounds: u64, connections: u64) {
             backlog: 4096,
             accept_delay: Duration::ZERO,
             threads: None,
+            manner: Default::default(),
         },
-        close: work.close,
-        load: work.load,
-    };
+        work.close,
+        &work.load,
+    );
     let control = Arc::new(ServerControl::default());
     let listeners = Listeners::bind(&[DESTINATION], 4096).expect("a port in a fresh namespace is free");
     let shared = Arc::clone(&control);

@@ -442,11 +442,7 @@ impl Serving {
     fn start(plan: &TrialPlan, lab: &Lab, listeners: Listeners, crew: &Crew) -> Result<Self, TrialError> {
         let cpus = crew.pin.as_ref().map(|cpus| cpus.from(crew.client as usize));
         let control = Arc::new(ServerControl::default());
-        let work = ServerWork {
-            server: plan.server.clone(),
-            close: plan.close.clone(),
-            load: plan.load.clone(),
-        };
+        let work = ServerWork::of_load(plan.server.clone(), plan.close.clone(), &plan.load);
         let shared = Arc::clone(&control);
         let thread = lab
             .server

@@ -58,19 +58,20 @@ fn ten_thousand_connections_allocate_no_more_than_a_thousand_with_either_engine(
 /// Allocations of a load of so many connections, both ends together.
 fn allocations(engine: Choice, connections: u64) -> u64 {
     let work = work(connections);
-    let server = ServerWork {
-        server: ServerPlan {
+    let server = ServerWork::of_load(
+        ServerPlan {
             listen: true,
             addresses: 1,
             ports: 1,
             protocol: work.protocol,
             backlog: 4096,
             accept_delay: Duration::ZERO,
+            manner: Default::default(),
             threads: None,
         },
-        close: work.close.clone(),
-        load: work.load.clone(),
-    };
+        work.close.clone(),
+        &work.load,
+    );
     let listeners = Listeners::bind(&work.destinations, 4096).unwrap();
     let control = ServerControl::default();
     let means = threads::Means {

@@ -27,6 +27,7 @@ mod pairs;
 mod poller;
 mod ports;
 mod random;
+mod session;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -134,16 +135,16 @@ impl Exchange {
         Self {
             requests: match protocol {
                 Protocol::None => 0,
-                Protocol::Echo => load.requests_per_connection,
+                _ => load.requests_per_connection,
             },
             request_bytes: load.request_bytes,
             response_bytes: load.response_bytes,
         }
     }
 
-    /// Room for either message, and for a good piece of what comes before a FIN.
-    fn buffer(&self) -> Vec<u8> {
-        vec![0; self.request_bytes.max(self.response_bytes).max(PIECE) as usize]
+    /// Room for either message, and for a piece of what comes before a FIN.
+    fn buffer(&self, piece: usize) -> Vec<u8> {
+        vec![0; piece.max(self.request_bytes.max(self.response_bytes) as usize)]
     }
 
     /// The message that the client sends.

@@ -54,6 +54,27 @@ pub(super) fn receive(socket: &Socket, buffer: &mut [u8], left: &mut u32) -> Res
     Ok(Transfer::Done)
 }
 
+/// What one recv() gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    Bytes(usize),
+    Blocked,
+    Eof,
+}
+
+/// Receives what is there, as far as it fits. `buffer` is not empty.
+pub(super) fn receive_some(socket: &Socket, buffer: &mut [u8]) -> Result<Received, Errno> {
+    loop {
+        match socket::recv(socket.as_raw_fd(), buffer, MsgFlags::empty()) {
+            Ok(0) => return Ok(Received::Eof),
+            Ok(count) => return Ok(Received::Bytes(count)),
+            Err(Errno::EAGAIN) => return Ok(Received::Blocked),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
 /// Receives up to the peer's FIN, so that close() finds no unread byte: it would send RST (RFC 9293, 3.6).
 pub(super) fn drain(socket: &Socket, buffer: &mut [u8]) -> Result<Transfer, Errno> {
     loop {

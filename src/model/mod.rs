@@ -53,7 +53,7 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
              ports do not limit this load"
         ));
     }
-    let nominal = plan.load.hold.as_secs_f64() + after_close.unwrap_or_default().nominal;
+    let nominal = plan.held_open().as_secs_f64() + after_close.unwrap_or_default().nominal;
     let mut prediction = Prediction {
         usable_ports,
         capacity: limited.then_some(tuples),
@@ -135,7 +135,7 @@ fn first_failure(plan: &TrialPlan, tuples: u64, after_close: Time, prediction: &
         prediction.because.push(why.to_owned());
         return;
     }
-    let open = plan.load.hold.as_secs_f64();
+    let open = plan.held_open().as_secs_f64();
     let Some(rate) = plan.load.rate else {
         let sooner = open + after_close.shortest;
         let (fails, why) = if after_close == Time::default() {

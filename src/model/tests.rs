@@ -35,6 +35,7 @@ pub(crate) fn plan() -> TrialPlan {
             backlog: 4096,
             accept_delay: Duration::ZERO,
             threads: None,
+            manner: Default::default(),
         },
         client: ClientPlan {
             addresses: 1,

@@ -1,16 +1,16 @@
-//! Latency histograms: HdrHistogram in nanoseconds, three significant digits.
+//! Histograms of latencies and of counts: HdrHistogram, latencies in nanoseconds, three significant digits.
 
 use base64::Engine as _;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
-use super::schema::Latency;
+use super::schema::{Counts, Latency};
 
 /// The longest latency told apart, in nanoseconds: one hour.
 const HIGHEST: u64 = 3_600_000_000_000;
 
 /// A latency histogram. Recording neither allocates nor fails: longer values count as the longest.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LatencyHistogram(Histogram<u64>);
 
 impl Default for LatencyHistogram {
@@ -83,6 +83,44 @@ impl LatencyHistogram {
             .deserialize(&mut bytes.as_slice())
             .map(Self)
             .map_err(|error| format!("not an HdrHistogram V2: {error}"))
+    }
+}
+
+/// The most that is told apart of a count.
+const MOST: u64 = 1_000_000_000;
+
+/// A histogram of counts. Recording neither allocates nor fails: higher counts count as the highest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CountHistogram(Histogram<u64>);
+
+impl Default for CountHistogram {
+    fn default() -> Self {
+        Self(Histogram::new_with_bounds(1, MOST, 3).expect("the bounds are constants that HdrHistogram accepts"))
+    }
+}
+
+impl CountHistogram {
+    #[inline]
+    pub fn record(&mut self, count: u64) {
+        self.0.saturating_record(count);
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.0.add(&other.0).expect("both have the same bounds");
+    }
+
+    /// The record's form; None when nothing was recorded.
+    #[must_use]
+    pub fn summary(&self) -> Option<Counts> {
+        (!self.0.is_empty()).then(|| Counts {
+            count: self.0.len(),
+            mean: self.0.mean(),
+            min: self.0.min(),
+            p50: self.0.value_at_quantile(0.5),
+            p90: self.0.value_at_quantile(0.9),
+            p99: self.0.value_at_quantile(0.99),
+            max: self.0.max(),
+        })
     }
 }
 

@@ -278,6 +278,44 @@ pub struct ServerSide {
     pub open_at_end: u64,
     pub bytes_received: u64,
     pub bytes_sent: u64,
+    /// What was said, where the server understands what it is told; absent with protocol `none`, and with `echo` that is
+    /// but counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversations: Option<Conversations>,
+}
+
+/// What was said over the built-in server's connections. Of connections that have ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Conversations {
+    /// Requests answered; what a client says to find its way about, such as `SET NAMES` or `HELLO`, is one too.
+    pub requests: u64,
+    /// Of these, those answered with the protocol's error because of server.error_rate.
+    pub errors_answered: u64,
+    /// Connections on which the client said the protocol's quit.
+    pub quit: u64,
+    /// Connections that the server closed because nothing came for server.idle_timeout.
+    pub idle_timeout: u64,
+    /// Connections that the server closed after the last request that they might make.
+    pub max_requests: u64,
+    /// Connections that the server closed because what came was not the protocol.
+    pub malformed: u64,
+    pub requests_per_connection: Option<Counts>,
+    /// From accept() to close().
+    pub lifetime: Option<Latency>,
+    /// From the last byte that was said to the peer's FIN, or to the server's decision to close.
+    pub idle_before_close: Option<Latency>,
+}
+
+/// A distribution of counts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Counts {
+    pub count: u64,
+    pub mean: f64,
+    pub min: u64,
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub max: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,7 +1,8 @@
 //! Checks what the keys mean together: which combinations say nothing, contradict each other or cannot be had.
 //!
 //! Each rule reads only the keys that it needs and is silent where one of them is malformed (`structure` tells that),
-//! so that one run names the faults of both kinds. Sysctls have rules of their own in `sysctl_rules`, expectations in `expectations`.
+//! so that one run names the faults of both kinds. What is spoken
+//! has rules of its own in `protocol_rules`, sysctls in `sysctl_rules`, expectations in `expectations`.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::port_range;
 use super::problem::{Origin, Problem};
-use super::spec::{Arrival, Family, Protocol, Source, Span, Topology};
+use super::spec::{Arrival, Family, Source, Span, Topology};
 use super::tree::Node;
 use crate::record::tuples;
 use crate::tcp::CloseMode;
@@ -29,8 +30,8 @@ pub(super) fn check(root: &Node) -> Vec<Problem> {
     rules.close();
     rules.source();
     rules.addresses();
-    rules.protocol();
     rules.topology();
+    super::protocol_rules::check(&mut rules);
     super::sysctl_rules::check(&mut rules);
     super::sequence_rules::check(&mut rules);
     rules.problems
@@ -47,12 +48,12 @@ impl<'a> Rules<'a> {
         key.split('.').try_fold(self.root, |node, name| node.child(name))
     }
 
-    fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.node(key).is_some()
     }
 
     /// The key's value; None where it is absent or malformed.
-    fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+    pub(super) fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         serde_json::from_value(self.node(key)?.to_json()).ok()
     }
 
@@ -218,28 +219,6 @@ impl<'a> Rules<'a> {
                 "sysctl.router",
                 "only topology `nat` has a router; remove it or choose topology `nat`",
             );
-        }
-    }
-
-    fn protocol(&mut self) {
-        if self.read_or("server.protocol", Protocol::None) != Some(Protocol::None) {
-            return;
-        }
-        let requests = self
-            .read::<u32>("load.requests_per_connection")
-            .is_some_and(|count| count > 0);
-        let keys = [
-            ("load.requests_per_connection", requests),
-            ("load.request_bytes", self.has("load.request_bytes")),
-            ("load.response_bytes", self.has("load.response_bytes")),
-        ];
-        for (key, given) in keys {
-            if given {
-                self.report(
-                    key,
-                    "protocol `none` sends no byte; remove it or set server.protocol to `echo`",
-                );
-            }
         }
     }
 }

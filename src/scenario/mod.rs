@@ -16,6 +16,7 @@ mod port_range;
 mod problem;
 #[cfg(test)]
 mod property_tests;
+mod protocol_rules;
 mod read;
 mod resolve;
 mod sequence_rules;

@@ -104,8 +104,17 @@ impl TrialPlan {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b).unwrap_or_default(),
         };
-        let parts = [LAB, load_ends, load.hold, self.observe.after];
+        let parts = [LAB, load_ends, self.held_open(), self.observe.after];
         parts.into_iter().fold(Duration::ZERO, Duration::saturating_add)
+    }
+
+    /// How long the plan keeps each connection open: the server's latencies, and the hold.
+    #[must_use]
+    pub fn held_open(&self) -> Duration {
+        let latency = self.server.manner.latency;
+        latency
+            .saturating_mul(self.load.requests_per_connection)
+            .saturating_add(self.load.hold)
     }
 
     /// With arrival `max`: a connection takes some 100 µs. Where the client keeps the ports, each one beyond half of them
@@ -122,7 +131,10 @@ impl TrialPlan {
             Closer::Server => 0,
         };
         let search = Duration::from_nanos(ports.saturating_mul(70).saturating_mul(searching));
-        Duration::from_micros(count.saturating_mul(100)).saturating_add(search)
+        let rounds = count / u64::from(self.load.in_flight.max(1));
+        let waiting = (self.held_open() - self.load.hold).saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
+        let parts = [Duration::from_micros(count.saturating_mul(100)), search, waiting];
+        parts.into_iter().fold(Duration::ZERO, Duration::saturating_add)
     }
 }
 
@@ -163,6 +175,26 @@ pub struct ServerPlan {
     /// None: as many as suit the machine.
     #[serde(default)]
     pub threads: Option<u32>,
+    #[serde(flatten)]
+    pub manner: Manner,
+}
+
+/// How the server treats those who speak with it. The default answers at once and without error, and closes nothing by
+/// itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Manner {
+    /// From a request's end to its reply.
+    #[serde(with = "seconds", default, skip_serializing_if = "Duration::is_zero")]
+    pub latency: Duration,
+    /// The share of requests that are answered with the protocol's error.
+    #[serde(default, skip_serializing_if = "is_none_of_it")]
+    pub error_rate: f64,
+    /// How long nothing may come before the server closes; zero: for ever.
+    #[serde(with = "seconds", default, skip_serializing_if = "Duration::is_zero")]
+    pub idle_timeout: Duration,
+    /// Requests after which the server closes; 0: it does not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_requests: u32,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -285,6 +317,14 @@ pub struct Expectation {
 /// A record made before trials were numbered is taken for the only one of its scenario.
 fn one() -> u32 {
     1
+}
+
+fn is_none_of_it(share: &f64) -> bool {
+    *share == 0.0
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A duration as seconds in a record.

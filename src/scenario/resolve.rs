@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::matrix::Cell;
 use super::plan::{
-    ClientPlan, ClosePlan, Expectation, LabPlan, LoadPlan, ObservePlan, ServerPlan, StepPlan, SysctlPlan, TrialPlan,
+    ClientPlan, ClosePlan, Expectation, LabPlan, LoadPlan, Manner, ObservePlan, ServerPlan, StepPlan, SysctlPlan,
+    TrialPlan,
 };
 use super::port_range;
 use super::problem::Origin;
@@ -58,6 +59,12 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
             backlog: scenario.server.backlog.unwrap_or(4096),
             accept_delay: length(scenario.server.accept_delay, Duration::ZERO),
             threads: scenario.server.threads,
+            manner: Manner {
+                latency: length(scenario.server.latency, Duration::ZERO),
+                error_rate: scenario.server.error_rate.unwrap_or(0.0),
+                idle_timeout: length(scenario.server.idle_timeout, Duration::ZERO),
+                max_requests: scenario.server.max_requests.unwrap_or(0),
+            },
         },
         client: ClientPlan {
             addresses: scenario.client.addresses.unwrap_or(1),
@@ -95,7 +102,9 @@ fn load(load: Load, protocol: Protocol) -> LoadPlan {
         requests_per_connection: load
             .requests_per_connection
             .unwrap_or(u32::from(protocol != Protocol::None)),
-        request_bytes: load.request_bytes.unwrap_or(1),
+        request_bytes: load
+            .request_bytes
+            .unwrap_or(u32::from(matches!(protocol, Protocol::None | Protocol::Echo))),
         response_bytes: load.response_bytes.unwrap_or(1),
         hold: length(load.hold, Duration::ZERO),
         connect_timeout: length(load.connect_timeout, PATIENCE),

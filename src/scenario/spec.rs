@@ -136,6 +136,17 @@ pub struct Server {
     /// several).
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<u32>,
+    /// The time between a request's end and its reply (default 0s). Not with protocol `none`.
+    pub latency: Option<Span>,
+    /// The share of requests that are answered with the protocol's own error: 503, ERR 1105, `SERVER_ERROR`, `-ERR`
+    /// (default 0). Not with protocols `none` and `echo`, which know no error.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub error_rate: Option<f64>,
+    /// The server closes a connection on which nothing has come for so long (default 0s: never). Not with protocol `none`.
+    pub idle_timeout: Option<Span>,
+    /// The server closes a connection after so many requests (default 0: never). Not with protocol `none`.
+    #[schemars(range(min = 0, max = 1_000_000_000))]
+    pub max_requests: Option<u32>,
 }
 
 /// What is spoken over a connection.
@@ -146,6 +157,14 @@ pub enum Protocol {
     None,
     /// The client sends request_bytes, the server answers with response_bytes.
     Echo,
+    /// HTTP/1.1: GET, or POST of request_bytes, answered 200 with response_bytes.
+    Http,
+    /// MySQL: login, then a SELECT of a constant, of request_bytes, answered with a row of response_bytes.
+    Mysql,
+    /// memcached's text protocol: `get` answered with response_bytes, or `set` of request_bytes.
+    Memcached,
+    /// Redis: GET answered with response_bytes, or SET of request_bytes.
+    Redis,
 }
 
 /// The client's addresses and where its source ports come from.
@@ -234,10 +253,11 @@ pub struct Load {
     /// Requests on each connection (default 0 with protocol `none`, else 1).
     #[schemars(range(min = 0, max = 1_000_000))]
     pub requests_per_connection: Option<u32>,
-    /// Bytes of a request (default 1).
-    #[schemars(range(min = 1, max = 1_048_576))]
+    /// Bytes of a request: with protocol `echo` the request (default 1), else the value that it carries (default 0: none,
+    /// it asks for one).
+    #[schemars(range(min = 0, max = 1_048_576))]
     pub request_bytes: Option<u32>,
-    /// Bytes of a response (default 1).
+    /// Bytes of a response, or of the value that it carries (default 1).
     #[schemars(range(min = 1, max = 1_048_576))]
     pub response_bytes: Option<u32>,
     /// How long a connection is held open before it is closed (default 0s).

@@ -357,6 +357,36 @@ fn combinations_that_cannot_be_had_are_refused() {
             "[[expect]]\nthat = \"true\"\nkernel = \"new\"\n[load]",
             "expect[0].kernel",
         ),
+        (
+            "[load]",
+            "[server]\nlatency = \"1s\"\n[load]",
+            "protocol `none` has no request",
+        ),
+        (
+            "[load]",
+            "[server]\nprotocol = \"echo\"\nerror_rate = 0.5\n[load]",
+            "protocol `echo` knows no error",
+        ),
+        (
+            "[load]",
+            "[server]\nprotocol = \"echo\"\n[load]\nrequest_bytes = 0",
+            "expected at least 1",
+        ),
+        (
+            "[load]",
+            "[server]\nprotocol = \"redis\"\nmax_requests = 2\n[load]\nrequests_per_connection = 3",
+            "would close before the last of 3 requests",
+        ),
+        (
+            "[load]",
+            "[server]\nprotocol = \"redis\"\nmax_requests = 3\n[load]\nrequests_per_connection = 3",
+            "expected more than 3, or closer `server`",
+        ),
+        (
+            "[load]",
+            "[server]\nprotocol = \"http\"\nidle_timeout = \"1s\"\n[load]\nhold = \"1s\"",
+            "the server would close first",
+        ),
     ];
     for (from, to, message) in cases {
         let found = only_problem(&SOUND.replace(from, to));
@@ -374,6 +404,7 @@ fn combinations_that_can_be_had_are_not_refused() {
         "[lab]\ntopology = \"loopback\"\n[sysctl]\nclient.\"net.a\" = 1\nserver.\"net.a\" = \"1\"\n[load]",
         "[sysctl.client]\n\"net.ipv4.conf.eth0/1.rp_filter\" = 1\n[load]",
         "[sysctl.client]\n\"net.ipv4.ip_local_reserved_ports\" = \"\"\n[load]",
+        "[server]\nprotocol = \"mysql\"\nlatency = \"1ms\"\nerror_rate = 0.5\nmax_requests = 2\nidle_timeout = \"1s\"\n[load]",
     ];
     for case in cases {
         assert_eq!(problems(&SOUND.replace("[load]", case)), [""; 0], "{case}");

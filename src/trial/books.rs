@@ -8,6 +8,7 @@ use nix::libc;
 use super::{Followed, Results};
 use crate::lab::Unavailable;
 use crate::lab::machine::Machine;
+use crate::load::server::Served;
 use crate::load::{Evidence, Measured};
 use crate::model::residual::residual;
 use crate::observe::{Departure, Observed, SideObserved};
@@ -127,7 +128,7 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         residual: Some(residual(&results.prediction, &outcomes, &timeline, load_seconds)),
         load: Some(load_ran(plan, &results)),
         offered: Some(offered(plan, &results.measured)),
-        server: results.served.as_ref().map(|served| served.counts.clone()),
+        server: results.served.as_ref().map(Served::summary),
         latency: Some(latencies(plan, &results.measured)),
         rates: Some(rates(&results, load_seconds)),
         time_wait: Some(time_wait(&results)),

@@ -12,7 +12,7 @@ use crate::load::measured::{Attempt, Ending};
 use crate::load::pairs::Pair;
 use crate::load::poller::Interest;
 use crate::load::stream::{self, Transfer, errno};
-use crate::load::{Clock, Exchange, Measured, Work};
+use crate::load::{Clock, Exchange, Measured, PIECE, Work};
 use crate::record::tally::{Cause, Phase};
 use crate::scenario::spec::Source;
 use crate::tcp::options::{disconnect, has_local_port_range, set_bind_address_no_port, set_local_port_range};
@@ -108,7 +108,7 @@ impl<'a> Client<'a> {
             destinations: work.destinations.iter().map(|address| (*address).into()).collect(),
             owns_by_range: work.client.source == Source::Owned && has_local_port_range(),
             request: exchange.request(work),
-            buffer: exchange.buffer(),
+            buffer: exchange.buffer(PIECE as usize),
         }
     }
 

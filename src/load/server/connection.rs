@@ -4,24 +4,33 @@ use nix::errno::Errno;
 use socket2::Socket;
 
 use super::Service;
+use super::conversation::{Conversation, Dialogue, Leaving, Need, Turn};
+use super::work::ServerWork;
 use crate::load::poller::Interest;
-use crate::load::stream::{self, Transfer};
+use crate::load::stream::{self, Received, Transfer};
 use crate::tcp::{CloseMode, Closer};
+
+/// Pieces that are received at the most after a FIN of ours.
+const MOST_DRAINED: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) socket: Socket,
-    pub(super) state: State,
     /// What the poller was last told to watch for.
     pub(super) watched: Option<Interest>,
-    /// Whether the hold's time runs.
-    pub(super) holding: bool,
+    /// What is spoken, where it has to be understood.
+    pub(super) conversation: Option<Box<Conversation>>,
+    state: State,
+    /// The limit that runs, and since when nothing was said, where that is limited.
+    limit: Option<(Limit, u64)>,
     requests_left: u32,
     bytes_left: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+enum State {
+    /// A protocol is spoken, and waits for something.
+    Conversing(Need),
     Receiving,
     Sending,
     /// Everything was said; held open until its time is over.
@@ -34,11 +43,22 @@ pub(super) enum State {
     AwaitingClose,
 }
 
+/// For how long a connection waits at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    Hold,
+    Latency,
+    Idle,
+    Drain,
+}
+
 /// What came of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Next,
     Wait,
+    /// There may be more to do at once, but others have their turn first.
+    Again,
     End(End),
 }
 
@@ -46,37 +66,126 @@ pub(super) enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     ClosedFirst,
+    /// Closed first, with RST.
+    Aborted,
     PeerClosed,
     Reset,
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, service: &Service<'_>) -> Self {
+    pub(super) fn new(socket: Socket, service: &mut Service<'_>) -> Self {
         let mut connection = Self {
             socket,
-            state: State::Receiving,
+            state: State::Conversing(Need::Input),
             watched: None,
-            holding: false,
+            conversation: service.dialogue.as_mut().map(Dialogue::open),
+            limit: None,
             requests_left: service.exchange.requests,
             bytes_left: 0,
         };
-        connection.next_request(service);
+        if connection.conversation.is_none() {
+            connection.next_request(service);
+        }
         connection
     }
 
     /// Tries what the state is about.
     pub(super) fn step(&mut self, service: &mut Service<'_>) -> Step {
         match self.state {
+            State::Conversing(_) => self.conversing(service),
             State::Receiving => self.receiving(service),
             State::Sending => self.sending(service),
             State::Held | State::AwaitingClose => self.until_peer_ends(service),
             State::Closing => self.closing(service),
-            State::Draining => match stream::drain(&self.socket, &mut service.buffer) {
+            State::Draining => self.draining(service),
+        }
+    }
+
+    /// What the poller is to tell of.
+    pub(super) fn wants(&self) -> Interest {
+        match self.state {
+            State::Sending | State::Conversing(Need::Output) => Interest::Output,
+            _ => Interest::Input,
+        }
+    }
+
+    /// The limit that begins now, if one does.
+    pub(super) fn next_limit(&mut self, work: &ServerWork) -> Option<Limit> {
+        let limits_idleness = !work.server.manner.idle_timeout.is_zero();
+        let next = match (self.state, &self.conversation) {
+            (State::Held, _) => (Limit::Hold, 0),
+            (State::Conversing(Need::Time), Some(conversation)) => (Limit::Latency, conversation.active_at()),
+            (State::Conversing(_), Some(conversation)) if limits_idleness => (Limit::Idle, conversation.active_at()),
+            (State::Draining, Some(_)) => (Limit::Drain, 0),
+            _ => return None,
+        };
+        (self.limit.replace(next) != Some(next)).then_some(next.0)
+    }
+
+    /// A limit has passed: goes on with what it kept from happening.
+    pub(super) fn expire(&mut self, service: &Service<'_>) -> Step {
+        match (self.state, &mut self.conversation, &service.dialogue) {
+            (State::Held, ..) => self.state = State::Closing,
+            (State::Draining, ..) => return Step::End(End::ClosedFirst),
+            (State::Conversing(Need::Time), Some(conversation), _) => conversation.think_no_longer(),
+            (State::Conversing(_), Some(conversation), Some(dialogue)) => {
+                let why = conversation.tire(dialogue);
+                self.leave(why, service);
+            }
+            _ => {}
+        }
+        Step::Next
+    }
+
+    fn conversing(&mut self, service: &mut Service<'_>) -> Step {
+        let (Some(conversation), Some(dialogue)) = (&mut self.conversation, &mut service.dialogue) else {
+            return Step::End(End::Reset);
+        };
+        let counts = &mut service.served.counts;
+        match conversation.go_on(&self.socket, dialogue, &mut service.buffer, counts) {
+            Turn::Wait(need) => {
+                self.state = State::Conversing(need);
+                Step::Wait
+            }
+            Turn::Again => Step::Again,
+            // As it asked for. Whether its own FIN was faster, only the kernel knows.
+            Turn::Leave(Leaving::Quit) => Step::End(End::ClosedFirst),
+            Turn::Leave(why) => {
+                self.leave(why, service);
+                Step::Next
+            }
+            Turn::PeerClosed => Step::End(End::PeerClosed),
+            Turn::Reset => Step::End(End::Reset),
+        }
+    }
+
+    /// We are to close first: as the plan says, or, where it did not want us to, politely.
+    fn leave(&mut self, why: Leaving, service: &Service<'_>) {
+        let planned = service.work.close.closer == Closer::Server;
+        self.state = match why {
+            Leaving::MaxRequests if planned && !service.work.hold.is_zero() => State::Held,
+            _ => State::Closing,
+        };
+    }
+
+    /// Reads on after our FIN until the peer's, so that no RST destroys what we sent.
+    fn draining(&mut self, service: &mut Service<'_>) -> Step {
+        if self.conversation.is_none() {
+            return match stream::drain(&self.socket, &mut service.buffer) {
                 Ok(Transfer::Blocked) => Step::Wait,
                 // Whatever the peer did since, our FIN was first.
                 _ => Step::End(End::ClosedFirst),
-            },
+            };
         }
+        // A peer that never stops is not to be drained for ever.
+        for _ in 0..MOST_DRAINED {
+            match stream::receive_some(&self.socket, &mut service.buffer) {
+                Ok(Received::Bytes(_)) => {}
+                Ok(Received::Blocked) => return Step::Wait,
+                Ok(Received::Eof) | Err(_) => break,
+            }
+        }
+        Step::End(End::ClosedFirst)
     }
 
     /// The next request, or what follows the last response.
@@ -88,7 +197,7 @@ impl Connection {
         } else {
             match service.work.close.closer {
                 Closer::Client => State::AwaitingClose,
-                Closer::Server if service.work.load.hold.is_zero() => State::Closing,
+                Closer::Server if service.work.hold.is_zero() => State::Closing,
                 Closer::Server => State::Held,
             }
         };
@@ -128,7 +237,14 @@ impl Connection {
 
     fn closing(&mut self, service: &Service<'_>) -> Step {
         let close = &service.work.close;
-        if close.mode == CloseMode::HalfClose {
+        // Of a conversation that we end against the plan, and of a graceful one, nothing sent is to be lost.
+        let drains = match close.mode {
+            _ if self.conversation.is_some() && close.closer == Closer::Client => true,
+            CloseMode::Graceful => self.conversation.is_some(),
+            CloseMode::HalfClose => true,
+            CloseMode::Abortive | CloseMode::Lingering => false,
+        };
+        if drains {
             return match self.socket.shutdown(std::net::Shutdown::Write) {
                 Ok(()) => {
                     self.state = State::Draining;
@@ -139,6 +255,7 @@ impl Connection {
             };
         }
         match stream::set_linger(&self.socket, close) {
+            Ok(()) if close.mode == CloseMode::Abortive => Step::End(End::Aborted),
             Ok(()) => Step::End(End::ClosedFirst),
             Err(_) => Step::End(End::Reset),
         }

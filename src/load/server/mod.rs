@@ -6,6 +6,9 @@
 
 mod acceptor;
 mod connection;
+mod conversation;
+mod served;
+mod work;
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -14,28 +17,23 @@ use nix::errno::Errno;
 
 pub use self::acceptor::Listeners;
 use self::acceptor::{Acceptor, LISTENERS};
-use self::connection::{Connection, End, State, Step};
+use self::connection::{Connection, End, Step};
+use self::conversation::Dialogue;
+pub use self::served::{Conversations, Served};
+pub use self::work::ServerWork;
 use super::clock::{nanos, thread_cpu_seconds};
 use super::deadlines::Deadlines;
-use super::poller::{Interest, Poller};
+use super::poller::Poller;
 use super::stream;
-use super::{Clock, Cpus, EngineError, Exchange};
-use crate::record::schema::ServerSide;
-use crate::scenario::plan::{ClosePlan, LoadPlan, ServerPlan};
-use crate::tcp::{CloseMode, Closer};
+use super::{Clock, Cpus, EngineError, Exchange, PIECE};
+use crate::protocol::MAX_MESSAGE;
 
 /// How long the server waits for its connections to end once it is stopped, in nanoseconds.
 const GRACE: u64 = 2_000_000_000;
+/// How long what still comes is waited for after our FIN, where a protocol is spoken: a RST would destroy what we sent.
+const DRAIN: u64 = 2_000_000_000;
 /// Connections accepted at the most before those that it has get their turn.
 const BATCH: usize = 256;
-
-/// What the server is to do.
-#[derive(Clone, Debug)]
-pub struct ServerWork {
-    pub server: ServerPlan,
-    pub close: ClosePlan,
-    pub load: LoadPlan,
-}
 
 /// What a running server and its conductor tell each other.
 #[derive(Debug, Default)]
@@ -71,36 +69,6 @@ impl ServerControl {
     }
 }
 
-/// What the server counted. Each accepted connection is in one of `closed_by_peer`, `closed_first`, `reset_by_peer`
-/// and `open_at_end`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Served {
-    pub counts: ServerSide,
-    /// Of `counts.closed_first`, those that were closed with RST.
-    pub aborted: u64,
-    /// CPU seconds of the server's threads.
-    pub cpu_seconds: f64,
-}
-
-impl Served {
-    /// Adds another thread's counts.
-    fn merge(&mut self, other: &Self) {
-        let (mine, theirs) = (&mut self.counts, &other.counts);
-        mine.accepted += theirs.accepted;
-        mine.closed_by_peer += theirs.closed_by_peer;
-        mine.closed_first += theirs.closed_first;
-        mine.reset_by_peer += theirs.reset_by_peer;
-        mine.open_at_end += theirs.open_at_end;
-        mine.bytes_received += theirs.bytes_received;
-        mine.bytes_sent += theirs.bytes_sent;
-        for (errno, count) in &theirs.accept_failed {
-            *mine.accept_failed.entry(errno.clone()).or_default() += count;
-        }
-        self.aborted += other.aborted;
-        self.cpu_seconds += other.cpu_seconds;
-    }
-}
-
 impl Listeners {
     /// Serves until `control` says stop: on the calling thread, and on one more for each further thread's listeners.
     /// With `pin` each has a CPU of its own.
@@ -111,13 +79,14 @@ impl Listeners {
     /// # Panics
     /// A server thread panicked.
     pub fn serve(self, work: &ServerWork, control: &ServerControl, pin: Option<&Cpus>) -> Result<Served, EngineError> {
+        let mut divided = self.divide();
+        let threads = divided.len();
         let serve = |index: usize, listeners: Self| {
             if let Some(cpus) = pin {
                 cpus.pin(index);
             }
-            Server::new(listeners, work, control)?.run()
+            Server::new(listeners, work, control, (index, threads))?.run()
         };
-        let mut divided = self.divide();
         let mine = divided.remove(0);
         std::thread::scope(|scope| {
             let serve = &serve;
@@ -145,6 +114,8 @@ impl Listeners {
 struct Service<'a> {
     work: &'a ServerWork,
     exchange: Exchange,
+    /// Where a protocol is spoken.
+    dialogue: Option<Dialogue>,
     buffer: Vec<u8>,
     served: Served,
 }
@@ -156,7 +127,8 @@ struct Server<'a> {
     clock: Clock,
     acceptor: Acceptor,
     poller: Poller,
-    holds: Deadlines<1>,
+    /// By `Limit`.
+    deadlines: Deadlines<4>,
     slots: Vec<Option<Connection>>,
     free: Vec<usize>,
     /// Accepted and open as last published.
@@ -164,22 +136,43 @@ struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
-    fn new(listeners: Listeners, work: &'a ServerWork, control: &'a ServerControl) -> Result<Self, EngineError> {
-        let exchange = Exchange::new(&work.load, work.server.protocol);
+    /// `thread`: which of how many it is.
+    fn new(
+        listeners: Listeners,
+        work: &'a ServerWork,
+        control: &'a ServerControl,
+        thread: (usize, usize),
+    ) -> Result<Self, EngineError> {
+        let exchange = work.exchange();
+        let clock = Clock::start();
+        let dialogue = Dialogue::new(work, clock, thread);
+        let piece = if dialogue.is_some() {
+            MAX_MESSAGE
+        } else {
+            PIECE as usize
+        };
         let poller = Poller::new()?;
+        let manner = &work.server.manner;
+        let spans = [
+            nanos(work.hold),
+            nanos(manner.latency),
+            nanos(manner.idle_timeout),
+            DRAIN,
+        ];
         let acceptor = Acceptor::new(listeners, &poller, nanos(work.server.accept_delay))?;
         Ok(Self {
             service: Service {
                 work,
                 exchange,
-                buffer: exchange.buffer(),
+                dialogue,
+                buffer: exchange.buffer(piece),
                 served: Served::default(),
             },
             control,
-            clock: Clock::start(),
+            clock,
             acceptor,
             poller,
-            holds: Deadlines::new([nanos(work.load.hold)], 0),
+            deadlines: Deadlines::new(spans, 0),
             slots: Vec::new(),
             free: Vec::new(),
             published: (0, 0),
@@ -198,8 +191,8 @@ impl<'a> Server<'a> {
                 hurried = true;
                 self.acceptor.hurry();
             }
-            while let Some(index) = self.holds.expire(now) {
-                self.end_hold(index);
+            while let Some(index) = self.deadlines.expire(now) {
+                self.expire(index);
             }
             self.accept();
             self.publish();
@@ -213,6 +206,7 @@ impl<'a> Server<'a> {
         served.counts.open_at_end = self.slots.iter().flatten().count() as u64;
         served.counts.accept_failed = self.acceptor.failed_by_name();
         served.cpu_seconds = thread_cpu_seconds() - cpu;
+        served.conversations = self.service.dialogue.map(|dialogue| dialogue.told);
         Ok(served)
     }
 
@@ -229,10 +223,10 @@ impl<'a> Server<'a> {
             let index = self.free.pop().unwrap_or(self.slots.len());
             if index == self.slots.len() {
                 self.slots.push(None);
-                self.holds.grow(self.slots.len());
+                self.deadlines.grow(self.slots.len());
             }
             self.service.served.counts.accepted += 1;
-            self.slots[index] = Some(Connection::new(socket, &self.service));
+            self.slots[index] = Some(Connection::new(socket, &mut self.service));
             self.advance(index);
         }
     }
@@ -242,8 +236,8 @@ impl<'a> Server<'a> {
         while let Some(connection) = &mut self.slots[index] {
             match connection.step(&mut self.service) {
                 Step::Next => {}
-                Step::Wait => {
-                    if self.park(index).is_err() {
+                step @ (Step::Wait | Step::Again) => {
+                    if self.park(index, step == Step::Again).is_err() {
                         self.end(index, End::Reset);
                     }
                     return;
@@ -253,52 +247,57 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn park(&mut self, index: usize) -> Result<(), Errno> {
+    /// Makes a connection wait for what its state needs; with `again` it is told at once of what is there already.
+    fn park(&mut self, index: usize, again: bool) -> Result<(), Errno> {
         let Some(connection) = &mut self.slots[index] else {
             return Ok(());
         };
-        if connection.state == State::Held && !connection.holding {
-            connection.holding = true;
-            self.holds.begin(0, index, self.clock.nanos());
+        if let Some(limit) = connection.next_limit(self.service.work) {
+            self.deadlines.begin(limit as usize, index, self.clock.nanos());
         }
-        let wanted = match connection.state {
-            State::Sending => Interest::Output,
-            _ => Interest::Input,
-        };
+        let wanted = connection.wants();
         match connection.watched.replace(wanted) {
             None => self.poller.add(connection.socket.as_fd(), wanted, index as u64),
-            Some(watched) if watched != wanted => self.poller.modify(connection.socket.as_fd(), wanted, index as u64),
+            Some(watched) if again || watched != wanted => {
+                self.poller.modify(connection.socket.as_fd(), wanted, index as u64)
+            }
             Some(_) => Ok(()),
         }
     }
 
-    fn end_hold(&mut self, index: usize) {
-        if let Some(connection) = &mut self.slots[index] {
-            connection.state = State::Closing;
-            self.advance(index);
+    /// A connection's time is up, whatever it was for.
+    fn expire(&mut self, index: usize) {
+        let Some(connection) = &mut self.slots[index] else {
+            return;
+        };
+        match connection.expire(&self.service) {
+            Step::End(end) => self.end(index, end),
+            _ => self.advance(index),
         }
     }
 
     /// Books how the connection ended, and closes it.
     fn end(&mut self, index: usize, end: End) {
-        let Some(connection) = self.slots[index].take() else {
+        let Some(mut connection) = self.slots[index].take() else {
             return;
         };
-        self.holds.end(index);
+        self.deadlines.end(index);
         self.free.push(index);
         let counts = &mut self.service.served.counts;
         match end {
             End::PeerClosed => counts.closed_by_peer += 1,
             End::Reset => counts.reset_by_peer += 1,
-            End::ClosedFirst => {
+            End::ClosedFirst => counts.closed_first += 1,
+            End::Aborted => {
                 counts.closed_first += 1;
-                let close = &self.service.work.close;
-                let aborts = close.closer == Closer::Server && close.mode == CloseMode::Abortive;
-                self.service.served.aborted += u64::from(aborts);
+                self.service.served.aborted += 1;
             }
         }
         // Nothing is left to be lost: what close() says of a socket that is gone changes no count.
         let _ = stream::close(connection.socket);
+        if let (Some(dialogue), Some(conversation)) = (&mut self.service.dialogue, connection.conversation.take()) {
+            dialogue.close(conversation);
+        }
     }
 
     /// Adds what this thread has done since it last told.
@@ -314,7 +313,7 @@ impl<'a> Server<'a> {
     }
 
     fn reap(&mut self) -> Result<(), EngineError> {
-        let until = self.acceptor.next().into_iter().chain(self.holds.next()).min();
+        let until = self.acceptor.next().into_iter().chain(self.deadlines.next()).min();
         let now = self.clock.nanos();
         for event in 0..self.poller.wait(now, until)? {
             match self.poller.token(event) {

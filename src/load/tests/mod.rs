@@ -2,6 +2,7 @@
 //! and with the kernel's own counters.
 
 mod closing;
+mod conversing;
 mod failing;
 mod namespace;
 mod offering;
@@ -84,19 +85,20 @@ fn offer_by(engine: Choice, threads: u32, work: &Work, control: &Control) -> Res
 
 /// The server that fits the work.
 fn server_of(work: &Work) -> ServerWork {
-    ServerWork {
-        server: ServerPlan {
+    ServerWork::of_load(
+        ServerPlan {
             listen: true,
             addresses: 1,
             ports: 1,
             protocol: work.protocol,
             backlog: 4096,
             accept_delay: Duration::ZERO,
+            manner: Default::default(),
             threads: None,
         },
-        close: work.close.clone(),
-        load: work.load.clone(),
-    }
+        work.close.clone(),
+        &work.load,
+    )
 }
 
 /// What both ends and the kernel counted.

@@ -99,7 +99,7 @@ fn messages(work: &Work) -> Messages {
             },
         },
         sent: exchange.request(work),
-        received: exchange.buffer(),
+        received: exchange.buffer(super::PIECE as usize),
     }
 }
 

@@ -1,0 +1,306 @@
+//! One connection over which a protocol is spoken: receives, answers when and how the plan says, and says when it is to
+//! be closed and by whom.
+//!
+//! What the peer sends is kept only as far as no whole message of it is there yet ([`MAX_MESSAGE`] bytes at the most),
+//! and nothing more is read while replies are waiting to be sent: a peer that sends garbage, half a message or nothing,
+//! or does not read, holds one connection and no more. Buffers pass from connection to connection.
+
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use socket2::Socket;
+
+use super::served::Conversations;
+use super::work::ServerWork;
+use crate::load::Clock;
+use crate::load::clock::nanos;
+use crate::load::random::Random;
+use crate::load::session;
+use crate::load::stream::{self, Received, Transfer};
+use crate::protocol::{End, Kind, MAX_MESSAGE, ServerSession, Settings};
+use crate::record::schema::ServerSide;
+
+/// No further message is answered while this many bytes wait to be sent.
+const ENOUGH: usize = 64 * 1024;
+/// Rounds before other connections get their turn: a peer that never pauses must not have the thread for itself.
+const ROUNDS: usize = 32;
+
+/// What all conversations of a server thread share.
+#[derive(Debug)]
+pub(super) struct Dialogue {
+    kind: Kind,
+    settings: Arc<Settings>,
+    clock: Clock,
+    delays: bool,
+    error_rate: f64,
+    random: Random,
+    /// Numbers the connections; those of several threads do not meet.
+    next_number: u64,
+    threads: u64,
+    /// Those that have ended, with their buffers.
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes themselves are used again: a connection allocates none"
+    )]
+    spare: Vec<Box<Conversation>>,
+    pub(super) told: Conversations,
+}
+
+impl Dialogue {
+    /// None where nothing is spoken, or what is spoken is but so many bytes there and back.
+    pub(super) fn new(work: &ServerWork, clock: Clock, thread: (usize, usize)) -> Option<Self> {
+        let kind = work.is_conversation().then(|| session::kind(work.server.protocol))??;
+        let manner = &work.server.manner;
+        Some(Self {
+            kind,
+            settings: Arc::new(session::settings(
+                work.request_bytes,
+                work.response_bytes,
+                work.most_requests(),
+            )),
+            clock,
+            delays: nanos(manner.latency) > 0,
+            error_rate: manner.error_rate,
+            random: Random::new(work.seed ^ thread.0 as u64),
+            next_number: thread.0 as u64 + 1,
+            threads: thread.1 as u64,
+            spare: Vec::new(),
+            told: Conversations::default(),
+        })
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.clock.nanos()
+    }
+
+    /// The conversation on a new connection; what the server says first waits to be sent.
+    pub(super) fn open(&mut self) -> Box<Conversation> {
+        let number = self.next_number;
+        self.next_number += self.threads;
+        let now = self.now();
+        let mut conversation = match self.spare.pop() {
+            Some(mut spare) => {
+                spare.begin_anew(number, now);
+                spare
+            }
+            None => Box::new(Conversation {
+                session: ServerSession::new(self.kind, Arc::clone(&self.settings), number),
+                input: Vec::new(),
+                output: Vec::new(),
+                sent: 0,
+                fails: false,
+                thinking: false,
+                leaving: None,
+                accepted_at: now,
+                active_at: now,
+                ended_at: None,
+            }),
+        };
+        conversation.session.greet(&mut conversation.output);
+        conversation.next_request(self);
+        conversation
+    }
+
+    /// The connection is closed: what is known of it is booked.
+    pub(super) fn close(&mut self, conversation: Box<Conversation>) {
+        let now = self.now();
+        let told = &mut self.told;
+        match conversation.leaving {
+            Some(Leaving::Quit) => told.quit += 1,
+            Some(Leaving::MaxRequests) => told.max_requests += 1,
+            Some(Leaving::Refused) => told.malformed += 1,
+            Some(Leaving::Idle) => told.idle_timeout += 1,
+            None => {}
+        }
+        told.requests_per_connection
+            .record(conversation.session.requests().into());
+        told.lifetime.record(now - conversation.accepted_at);
+        let ended_at = conversation.ended_at.unwrap_or(now);
+        told.idle_before_close.record(ended_at - conversation.active_at);
+        self.spare.push(conversation);
+    }
+}
+
+/// Why the server is to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// The client asked for it.
+    Quit,
+    MaxRequests,
+    /// What came is not the protocol, or the login was refused.
+    Refused,
+    Idle,
+}
+
+impl From<End> for Leaving {
+    fn from(end: End) -> Self {
+        match end {
+            End::Quit => Self::Quit,
+            End::MaxRequests => Self::MaxRequests,
+            End::Denied | End::Malformed(_) => Self::Refused,
+        }
+    }
+}
+
+/// What a conversation waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Input,
+    Output,
+    /// The reply is not due yet.
+    Time,
+}
+
+/// How far a conversation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    Wait(Need),
+    /// There may be more to do at once, when others have had their turn.
+    Again,
+    /// Everything is said.
+    Leave(Leaving),
+    PeerClosed,
+    Reset,
+}
+
+#[derive(Debug)]
+pub(super) struct Conversation {
+    session: ServerSession,
+    /// Received and not dealt with yet.
+    input: Vec<u8>,
+    /// Replies, of which the first `sent` bytes are sent.
+    output: Vec<u8>,
+    sent: usize,
+    /// Whether the reply to the next request is the protocol's error.
+    fails: bool,
+    /// Whether the reply in `output` waits until it is due.
+    thinking: bool,
+    leaving: Option<Leaving>,
+    accepted_at: u64,
+    /// When something was last received, or the last of a reply sent.
+    active_at: u64,
+    /// When it was left.
+    ended_at: Option<u64>,
+}
+
+impl Conversation {
+    fn begin_anew(&mut self, number: u64, now: u64) {
+        self.session.reset(number);
+        self.input.clear();
+        self.output.clear();
+        self.sent = 0;
+        (self.fails, self.thinking) = (false, false);
+        (self.leaving, self.ended_at) = (None, None);
+        (self.accepted_at, self.active_at) = (now, now);
+    }
+
+    pub(super) fn active_at(&self) -> u64 {
+        self.active_at
+    }
+
+    /// The reply is due.
+    pub(super) fn think_no_longer(&mut self) {
+        self.thinking = false;
+    }
+
+    /// Nothing has come for too long.
+    pub(super) fn tire(&mut self, dialogue: &Dialogue) -> Leaving {
+        self.leave(Leaving::Idle, dialogue)
+    }
+
+    fn leave(&mut self, why: Leaving, dialogue: &Dialogue) -> Leaving {
+        self.ended_at = Some(dialogue.now());
+        *self.leaving.insert(why)
+    }
+
+    /// Goes on as far as it goes without waiting.
+    pub(super) fn go_on(
+        &mut self,
+        socket: &Socket,
+        dialogue: &mut Dialogue,
+        buffer: &mut [u8],
+        counts: &mut ServerSide,
+    ) -> Turn {
+        for _ in 0..ROUNDS {
+            if self.thinking {
+                return Turn::Wait(Need::Time);
+            }
+            match self.speak(socket, dialogue, counts) {
+                Ok(Transfer::Done) => {}
+                Ok(_) => return Turn::Wait(Need::Output),
+                Err(_) => return Turn::Reset,
+            }
+            if let Some(why) = self.leaving {
+                return Turn::Leave(self.leave(why, dialogue));
+            }
+            if self.answer(dialogue) {
+                continue;
+            }
+            let room = MAX_MESSAGE - self.input.len();
+            match stream::receive_some(socket, &mut buffer[..room]) {
+                Ok(Received::Bytes(count)) => {
+                    counts.bytes_received += count as u64;
+                    self.input.extend_from_slice(&buffer[..count]);
+                    self.active_at = dialogue.now();
+                }
+                Ok(Received::Blocked) => return Turn::Wait(Need::Input),
+                Ok(Received::Eof) => return Turn::PeerClosed,
+                Err(_) => return Turn::Reset,
+            }
+        }
+        Turn::Again
+    }
+
+    /// Sends what is to be sent.
+    fn speak(&mut self, socket: &Socket, dialogue: &Dialogue, counts: &mut ServerSide) -> Result<Transfer, Errno> {
+        if self.output.is_empty() {
+            return Ok(Transfer::Done);
+        }
+        let before = self.output.len() - self.sent;
+        let mut left = before as u32;
+        let result = stream::send(socket, &self.output, &mut left);
+        let sent = before - left as usize;
+        self.sent += sent;
+        counts.bytes_sent += sent as u64;
+        if left == 0 {
+            self.output.clear();
+            self.sent = 0;
+            self.active_at = dialogue.now();
+        }
+        result
+    }
+
+    /// Deals with the messages that are there, until a reply has to wait. Whether anything came of it.
+    fn answer(&mut self, dialogue: &mut Dialogue) -> bool {
+        let mut consumed = 0;
+        while !self.thinking && self.output.len() < ENOUGH {
+            let step = self.session.receive(&self.input[consumed..], &mut self.output);
+            consumed += step.consumed;
+            if step.request {
+                dialogue.told.requests += 1;
+                dialogue.told.errors_answered += u64::from(self.fails);
+                self.thinking = dialogue.delays;
+                self.next_request(dialogue);
+            }
+            if let Some(end) = step.end {
+                // The time is taken when the last of it is sent.
+                self.leaving = Some(end.into());
+                self.input.clear();
+                return true;
+            }
+            if step.consumed == 0 {
+                break;
+            }
+        }
+        self.input.drain(..consumed);
+        consumed > 0
+    }
+
+    /// Decides what the next request will be answered.
+    fn next_request(&mut self, dialogue: &mut Dialogue) {
+        self.fails = dialogue.error_rate > 0.0 && dialogue.random.unit() <= dialogue.error_rate;
+        if self.fails {
+            self.session.fail_next();
+        }
+    }
+}
