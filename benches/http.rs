@@ -63,6 +63,7 @@ fn main() {
         sources: vec![],
         destinations: vec![address],
         tuples: false,
+        tuples_a_pair: None,
         request,
         ports: vec![],
         shard: Shard::WHOLE,

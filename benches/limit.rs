@@ -76,6 +76,7 @@ impl Exchange {
             sources: vec![],
             destinations: vec![DESTINATION],
             tuples: false,
+            tuples_a_pair: None,
             request: vec![],
             ports: vec![],
             shard: Shard::WHOLE,

@@ -1,11 +1,13 @@
 //! Conducts one trial where it stands: the only place that wires lab, load or sequence, observe, model and record
 //! together.
 //!
-//! Order: lab → sysctls read back → listeners → prediction → observer → server → client → (load) → rest and last look →
+//! Order: lab → sysctls read back → listeners → prediction → observer → (fill) → server → client → (load) → rest and last look →
 //! observe.after → books. Nothing here judges or prints.
 #![forbid(unsafe_code)]
 
 mod books;
+mod fill;
+mod memory;
 mod rest;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use self::fill::{Filled, Scene};
 use crate::lab::limits;
 use crate::lab::machine::Machine;
 use crate::lab::{FIRST_SERVER_PORT, Lab, Privilege, Unavailable};
@@ -168,6 +171,7 @@ struct Results {
     measured: Measured,
     load: LoadRan,
     served: Option<Served>,
+    fill: Option<Filled>,
     observed: Observed,
     /// What was still under way when the books were made up.
     unsettled: Option<String>,
@@ -234,7 +238,10 @@ struct Prepared {
     kernel: KernelVersion,
     sysctl: SideSysctls,
     destinations: Vec<SocketAddr>,
-    listeners: Option<Listeners>,
+    /// The fill's own.
+    filled: Vec<SocketAddr>,
+    /// The load's and the fill's.
+    listeners: [Option<Listeners>; 2],
     client_eyes: Eyes,
     prediction: Prediction,
     crew: Crew,
@@ -246,9 +253,12 @@ fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prep
     limits::require_descriptors(plan, means.descriptors)?;
     let lab = Lab::build(plan, means.privilege)?;
     let sysctl = effective_sysctls(&lab)?;
-    let destinations = destinations(plan, &lab);
+    let [destinations, filled] = destinations(plan, &lab);
     let crew = Crew::of(plan, means.tuning);
-    let listeners = listen(plan, &lab, &destinations, crew.server)?;
+    let listeners = [
+        listen(plan, &lab, &destinations, crew.server)?,
+        listen(plan, &lab, &filled, crew.server)?,
+    ];
     let kernel = KernelVersion::parse(&machine.kernel).unwrap_or(KernelVersion::NEWEST);
     let mut client_eyes = lab.client.run(Eyes::open)??;
     let facts = Facts {
@@ -265,6 +275,7 @@ fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prep
         kernel,
         sysctl,
         destinations,
+        filled,
         listeners,
         client_eyes,
         prediction,
@@ -296,17 +307,13 @@ fn measure(
     } else {
         Some(lab.server.run(Eyes::open)??)
     };
-    let origin = Instant::now() + HEAD_START;
+    let mut origin = Instant::now() + HEAD_START;
     let config = observe::Config {
-        server_endpoints: destinations.clone(),
+        server_endpoints: [&*destinations, &*prepared.filled].concat(),
         tuples: plan.observe.tuples,
         origin,
     };
     let observer = Observer::start(prepared.client_eyes, server_eyes, config)?;
-    let server = prepared
-        .listeners
-        .map(|listeners| Serving::start(plan, &lab, listeners, &prepared.crew))
-        .transpose()?;
     let work = Work {
         load: plan.load.clone(),
         close: plan.close.clone(),
@@ -315,12 +322,34 @@ fn measure(
         sources: lab.client.addresses().to_vec(),
         destinations: destinations.clone(),
         tuples: plan.observe.tuples,
+        tuples_a_pair: tuples_a_pair(plan, &prepared.prediction),
         request: vec![],
         ports: prepared.ports,
         shard: Shard::WHOLE,
         pacing: prepared.crew.pacing,
         reuse_descriptor: means.tuning.reuse_descriptor,
     };
+    let [listeners, fills] = prepared.listeners;
+    let fill = match &plan.fill {
+        Some(fill) => {
+            let scene = Scene {
+                plan,
+                lab: &lab,
+                crew: &prepared.crew,
+                means,
+                observer: &observer,
+                load: &work,
+            };
+            let filled = scene.fill(fill.connections, &prepared.filled, fills)?;
+            origin = Instant::now() + HEAD_START;
+            observer.begin(origin);
+            Some(filled)
+        }
+        None => None,
+    };
+    let server = listeners
+        .map(|listeners| Serving::start(plan, &lab, listeners, &prepared.crew))
+        .transpose()?;
     let client = Loading::start(&lab, work.clone(), &prepared.crew, means.tuning.engine, origin)?;
     let watch = Watch {
         origin,
@@ -348,6 +377,7 @@ fn measure(
         measured,
         load,
         served,
+        fill,
         observed: observer.finish(),
         unsettled,
         slab: [slab_before, slab_after],
@@ -382,17 +412,28 @@ impl LoadRan {
     }
 }
 
-/// Every server address with every server port.
-fn destinations(plan: &TrialPlan, lab: &Lab) -> Vec<SocketAddr> {
-    let ports = (FIRST_SERVER_PORT..).take(plan.server.ports as usize);
-    ports
-        .flat_map(|port| {
-            lab.server
-                .addresses()
-                .iter()
-                .map(move |address| SocketAddr::new(*address, port))
-        })
-        .collect()
+/// Every server address with every server port: the load's, and those that are the fill's alone.
+fn destinations(plan: &TrialPlan, lab: &Lab) -> [Vec<SocketAddr>; 2] {
+    let (load, fill) = lab.server.addresses().split_at(plan.server.addresses as usize);
+    [load, fill].map(|addresses| {
+        let ports = (FIRST_SERVER_PORT..).take(plan.server.ports as usize);
+        ports
+            .flat_map(|port| addresses.iter().map(move |address| SocketAddr::new(*address, port)))
+            .collect()
+    })
+}
+
+/// Usable four-tuples of one pair of source and destination, where each one that the load takes stays taken as long as
+/// TIME_WAIT lasts, and one pair's are not another's.
+fn tuples_a_pair(plan: &TrialPlan, prediction: &Prediction) -> Option<u64> {
+    let after_close = prediction.hold_seconds - plan.load.hold.as_secs_f64();
+    let apart = match plan.client.source {
+        Source::Ephemeral | Source::BindAddressNoPort | Source::PortRange => true,
+        Source::Owned => has_local_port_range(),
+        Source::BindAddress | Source::BindPort => false,
+    };
+    // Reuse would give them back sooner.
+    (apart && prediction.capacity.is_some() && after_close >= model::TIME_WAIT_LONG).then_some(prediction.usable_ports)
 }
 
 fn listen(
@@ -401,7 +442,7 @@ fn listen(
     destinations: &[SocketAddr],
     threads: u32,
 ) -> Result<Option<Listeners>, TrialError> {
-    if !plan.server.listen {
+    if !plan.server.listen || destinations.is_empty() {
         return Ok(None);
     }
     let bound = lab

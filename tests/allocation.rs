@@ -102,6 +102,7 @@ fn work(connections: u64) -> Work {
         sources: vec![],
         destinations: vec![([127, 0, 0, 1], 7000).into()],
         tuples: false,
+        tuples_a_pair: Some(1000),
         request: vec![],
         ports: vec![],
         shard: linger::load::Shard::WHOLE,

@@ -65,7 +65,7 @@ pub(super) fn addresses(plan: &TrialPlan) -> [Vec<IpAddr>; 2] {
     let take = |end, count| (0..count).map(|index| address(topology, family, end, index)).collect();
     [
         take(End::Client, plan.client.addresses),
-        take(End::Server, plan.server.addresses),
+        take(End::Server, plan.server_addresses()),
     ]
 }
 

@@ -65,7 +65,7 @@ pub fn require_descriptors(plan: &TrialPlan, limit: u64) -> Result<(), Unavailab
 /// What a trial needs without a connection.
 fn fixed(plan: &TrialPlan) -> u64 {
     let listeners = if plan.server.listen {
-        u64::from(plan.server.addresses) * u64::from(plan.server.ports)
+        u64::from(plan.server_addresses()) * u64::from(plan.server.ports)
     } else {
         0
     };

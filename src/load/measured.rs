@@ -5,6 +5,7 @@
 
 use nix::libc;
 
+use super::fill_level::{ByFill, Call};
 use super::shard::Shard;
 use crate::record::histogram::LatencyHistogram;
 use crate::record::tally::{Cause, First, Phase, Tally};
@@ -19,6 +20,8 @@ pub struct Measured {
     pub connect: LatencyHistogram,
     /// The connect() call itself, whatever it gave.
     pub connect_call: LatencyHistogram,
+    /// The same by how full the destination was; None where that cannot be known.
+    pub by_fill: Option<ByFill>,
     /// connect() to the return of close(), of attempts that ended ok.
     pub session: LatencyHistogram,
     /// Intended start to established; empty with arrival `max`.
@@ -58,6 +61,15 @@ pub struct Endings {
     pub peer_reset: u64,
 }
 
+impl std::ops::AddAssign for Endings {
+    fn add_assign(&mut self, other: Self) {
+        self.closed_first += other.closed_first;
+        self.aborted += other.aborted;
+        self.peer_closed_first += other.peer_closed_first;
+        self.peer_reset += other.peer_reset;
+    }
+}
+
 /// How one established connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -81,6 +93,8 @@ pub(super) struct Attempt {
     port: Option<u16>,
     /// How the connection was ended, once one end has acted.
     ending: Option<Ending>,
+    /// The connect() call, where the destination's fill is known.
+    call: Option<Call>,
 }
 
 impl Measured {
@@ -89,6 +103,7 @@ impl Measured {
             tally: Tally::default(),
             connect: LatencyHistogram::default(),
             connect_call: LatencyHistogram::default(),
+            by_fill: None,
             session: LatencyHistogram::default(),
             from_intended_start: LatencyHistogram::default(),
             connect_failed: LatencyHistogram::default(),
@@ -106,6 +121,12 @@ impl Measured {
         }
     }
 
+    /// Times the connect() call by how full its destination is, too.
+    pub(super) fn by_fill(mut self, by_fill: Option<ByFill>) -> Self {
+        self.by_fill = by_fill;
+        self
+    }
+
     /// Adds another thread's books of the same load.
     pub fn merge(&mut self, other: &Self) {
         self.tally.merge(&other.tally);
@@ -119,10 +140,10 @@ impl Measured {
         if let (Some(mine), Some(theirs)) = (&mut self.tuples, &other.tuples) {
             mine.merge(theirs);
         }
-        self.endings.closed_first += other.endings.closed_first;
-        self.endings.aborted += other.endings.aborted;
-        self.endings.peer_closed_first += other.endings.peer_closed_first;
-        self.endings.peer_reset += other.endings.peer_reset;
+        if let (Some(mine), Some(theirs)) = (&mut self.by_fill, &other.by_fill) {
+            mine.merge(theirs);
+        }
+        self.endings += other.endings;
         self.not_offered += other.not_offered;
         self.ended_at = self.ended_at.max(other.ended_at);
         self.cpu_seconds += other.cpu_seconds;
@@ -145,6 +166,7 @@ impl Measured {
             established: None,
             port: None,
             ending: None,
+            call: None,
         }
     }
 
@@ -153,6 +175,9 @@ impl Measured {
         attempt.called = called;
         self.connect_call.record(now - called);
         self.connect_call_total += now - called;
+        if let Some(by_fill) = &mut self.by_fill {
+            attempt.call = by_fill.called(attempt.pair, called, now);
+        }
     }
 
     /// The connection is known to be established. `port` is the local one, where tuples are followed.
@@ -166,6 +191,9 @@ impl Measured {
         }
         if let (Some(tuples), Some(port)) = (&mut self.tuples, port) {
             tuples.opened(attempt.pair, port, now);
+        }
+        if let (Some(by_fill), Some(call)) = (&mut self.by_fill, attempt.call) {
+            by_fill.connected(call, port);
         }
     }
 
@@ -184,6 +212,11 @@ impl Measured {
         }
         if let (Some(tuples), Some(port)) = (&mut self.tuples, attempt.port) {
             tuples.closed(attempt.pair, port, now);
+        }
+        if let (Some(by_fill), Some(_)) = (&mut self.by_fill, attempt.call)
+            && ending != Ending::ClosedFirst
+        {
+            by_fill.released(attempt.pair);
         }
     }
 
@@ -208,6 +241,9 @@ impl Measured {
         }
         if phase == Phase::Connect && cause != Cause::Cancelled {
             self.connect_failed.record(now - attempt.called);
+        }
+        if let (Some(by_fill), Some(call), None) = (&mut self.by_fill, attempt.call, attempt.established) {
+            by_fill.failed(call, attempt.pair);
         }
         let first = First {
             at: now,

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod control;
 pub mod cpus;
 pub mod epoll;
+pub mod fill_level;
 pub mod measured;
 pub mod pacer;
 pub mod pacing;
@@ -64,6 +65,9 @@ pub struct Work {
     pub tuples: bool,
     /// What each request says, `load.request_bytes` long; empty: zeros.
     pub request: Vec<u8>,
+    /// Usable four-tuples of each pair of source and destination, where those that the load takes stay taken while it
+    /// runs: then the connect() call is timed by the share of them that is taken.
+    pub tuples_a_pair: Option<u64>,
     /// Ports for sources `owned` and `bind-port`, in the order in which they are used; at least one there.
     pub ports: Vec<u16>,
     /// The thread's part of the load.

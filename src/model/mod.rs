@@ -104,7 +104,7 @@ fn four_tuples(plan: &TrialPlan, facts: &Facts, usable_ports: u64, because: &mut
 }
 
 /// Below this many seconds a hold is not TIME_WAIT's own life, and a load at the highest rate may outlast it.
-const TIME_WAIT_LONG: f64 = 50.0;
+pub const TIME_WAIT_LONG: f64 = 50.0;
 
 /// Why the first failure comes before the last four-tuple is taken: some pool of ports is used up before the others.
 fn pools_fill_apart(plan: &TrialPlan) -> Option<&'static str> {

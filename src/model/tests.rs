@@ -48,6 +48,7 @@ pub(crate) fn plan() -> TrialPlan {
             mode: CloseMode::Graceful,
             linger_seconds: None,
         },
+        fill: None,
         load: LoadPlan {
             arrival: Arrival::Max,
             rate: None,

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use super::departures::Departure;
 use super::eyes::{Eyes, LookError};
+use super::held_ports::PortCount;
 use super::samples::Sample;
 use super::watch::Watch;
 use crate::record::schema::Observation;
@@ -60,6 +61,8 @@ pub struct Observed {
     pub samples: Vec<Sample>,
     pub client: SideObserved,
     pub server: SideObserved,
+    /// Local ports of the client's mini-sockets at the last [`Observer::look_now`].
+    pub client_ports: PortCount,
     /// Counter changes from the start to the last [`Observer::look_now`]: the client's namespace, then the server's;
     /// None where both sides share the first.
     pub counters: (BTreeMap<String, i64>, Option<BTreeMap<String, i64>>),
@@ -80,6 +83,7 @@ pub struct Observer {
 
 #[derive(Debug)]
 pub(super) enum Order {
+    Begin(Instant),
     Look(Sender<Result<BTreeMap<State, u64>, LookError>>),
     Finish,
 }
@@ -127,6 +131,12 @@ impl Observer {
         let gone = "the observer thread lives until it is told to finish";
         self.orders.send(Order::Look(reply)).expect(gone);
         answer.recv().expect(gone)
+    }
+
+    /// The load begins at `origin` after all: times count from there, and the curve starts anew. Counters and peaks go on.
+    pub fn begin(&self, origin: Instant) {
+        // A thread that has ended tells why when it is joined.
+        let _ = self.orders.send(Order::Begin(origin));
     }
 
     /// Ends the observation. Without a [`Observer::look_now`] before, the end is now.

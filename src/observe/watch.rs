@@ -14,6 +14,7 @@ use super::counters::{self, Snapshot};
 use super::cpu::thread_time;
 use super::departures::Departures;
 use super::eyes::{Eyes, LookError};
+use super::held_ports::{HeldPorts, PortCount};
 use super::observer::{Config, Observed, Order, SideObserved};
 use super::samples::{Holder, Sample, Samples};
 use crate::record::schema::Observation;
@@ -58,6 +59,9 @@ pub(super) struct Watch {
     departures: Option<Departures>,
     sides: [SideObserved; 2],
     census: [Census; 2],
+    /// In a look for the load's end: which ports the client keeps.
+    held_ports: Option<HeldPorts>,
+    client_ports: PortCount,
     looked: bool,
     end_seconds: f64,
     began: Instant,
@@ -96,6 +100,8 @@ impl Watch {
             departures: config.tuples.then(Departures::default),
             sides: Default::default(),
             census: Default::default(),
+            held_ports: None,
+            client_ports: PortCount::default(),
             looked: false,
             end_seconds: 0.0,
             began: now,
@@ -114,6 +120,11 @@ impl Watch {
                 Ok(Order::Look(reply)) => {
                     // Nobody waits for the answer of a caller that is gone.
                     let _ = reply.send(self.look_at_end());
+                }
+                Ok(Order::Begin(origin)) => {
+                    self.origin = origin;
+                    self.samples = Samples::default();
+                    self.pending.clear();
                 }
                 Ok(Order::Finish) | Err(RecvTimeoutError::Disconnected) => return self.finish(),
                 Err(RecvTimeoutError::Timeout) => {
@@ -214,6 +225,9 @@ impl Watch {
             let listed = namespace.eyes.dump(|socket| match self.endpoints.side(&socket.tuple) {
                 Some(side) => {
                     here[side as usize].count(&socket);
+                    if let (Some(ports), Side::Client, true) = (&mut self.held_ports, side, socket.mini) {
+                        ports.see(socket.tuple.local);
+                    }
                     if let (Some(departures), State::TimeWait) = (&mut self.departures, socket.state) {
                         departures.see(side, &socket);
                         next_end = next_end.min(socket.expires_ms);
@@ -285,12 +299,15 @@ impl Watch {
     /// The look at the load's end: its counts are the `end` values, and the counters stop here.
     fn look_at_end(&mut self) -> Result<BTreeMap<State, u64>, LookError> {
         let mut looks = 1;
+        self.held_ports = Some(HeldPorts::default());
         while let Err(error) = self.dump() {
             if looks == LOOKS_AT_END || !matches!(error, LookError::Interrupted) {
                 return Err(error);
             }
             looks += 1;
+            self.held_ports = Some(HeldPorts::default());
         }
+        self.client_ports = self.held_ports.take().map(|ports| ports.count()).unwrap_or_default();
         for namespace in &mut self.namespaces {
             namespace.after = namespace.eyes.counters()?;
         }
@@ -326,6 +343,7 @@ impl Watch {
             samples: self.samples.into_kept(),
             client,
             server,
+            client_ports: self.client_ports,
             counters,
             end_seconds: self.end_seconds,
             departures: self.departures.map(Departures::into_gone).unwrap_or_default(),

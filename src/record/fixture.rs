@@ -53,6 +53,7 @@ fn measured() -> Record {
             sustained_per_second: None,
         }),
         load: None,
+        fill: None,
         offered: Some(Offered {
             planned: Some(PORTS + REFUSED),
             attempted: PORTS + REFUSED,
@@ -100,6 +101,7 @@ fn measured() -> Record {
             server: [("PassiveOpens".into(), PORTS as i64)].into(),
         }),
         slab: None,
+        memory: None,
         observation: Some(Observation {
             cpu_seconds: 0.141,
             share_of_core: 0.0065,
@@ -216,6 +218,7 @@ pub(crate) fn unavailable() -> Record {
         prediction: None,
         residual: None,
         load: None,
+        fill: None,
         offered: None,
         outcomes: None,
         server: None,
@@ -301,6 +304,7 @@ fn latencies() -> Latencies {
     Latencies {
         connect: of(&[fast, slow]),
         connect_call: of(&[(14_116, 5_000, 20_000), slow, (REFUSED, 1_500_000, 3_800_000)]),
+        connect_call_by_fill: vec![],
         session: of(&[(14_116, 40_000, 110_000), (14_116, 640_000, 3_100_000)]),
         from_intended_start: None,
         connect_failed: of(&[(REFUSED, 1_500_000, 3_800_000)]),

@@ -4,10 +4,12 @@ use base64::Engine as _;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
-use super::schema::{Counts, Latency};
+use super::schema::{BriefLatency, Counts, Latency};
 
 /// The longest latency told apart, in nanoseconds: one hour.
 const HIGHEST: u64 = 3_600_000_000_000;
+/// The same of coarse histograms: a minute.
+const HIGHEST_COARSE: u64 = 60_000_000_000;
 
 /// A latency histogram. Recording neither allocates nor fails: longer values count as the longest.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +22,15 @@ impl Default for LatencyHistogram {
 }
 
 impl LatencyHistogram {
+    /// Of two significant digits and up to a minute: a tenth of the memory, for tables of many histograms.
+    #[must_use]
+    pub fn coarse() -> Self {
+        Self(
+            Histogram::new_with_bounds(1, HIGHEST_COARSE, 2)
+                .expect("the bounds are constants that HdrHistogram accepts"),
+        )
+    }
+
     /// Counts one latency, in nanoseconds.
     #[inline]
     pub fn record(&mut self, nanos: u64) {
@@ -53,6 +64,19 @@ impl LatencyHistogram {
             p999_us: us(0.999),
             max_us: self.0.max() as f64 / 1000.0,
             hdr: self.encode(),
+        })
+    }
+
+    /// The few figures of a row in a table of many; None when nothing was recorded.
+    #[must_use]
+    pub fn brief(&self) -> Option<BriefLatency> {
+        let us = |q| self.0.value_at_quantile(q) as f64 / 1000.0;
+        (!self.0.is_empty()).then(|| BriefLatency {
+            count: self.0.len(),
+            p50_us: us(0.5),
+            p90_us: us(0.9),
+            p99_us: us(0.99),
+            max_us: self.0.max() as f64 / 1000.0,
         })
     }
 

@@ -41,6 +41,10 @@ pub struct Record {
     /// How the load was run; absent in records of older programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadRan>,
+    /// What `[fill]` made before the load; absent without one. The ledger, the counters, TIME_WAIT and `slab` hold it too,
+    /// every other figure is the load's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<FillRan>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offered: Option<Offered>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +64,10 @@ pub struct Record {
     pub counters: Option<Counters>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slab: Option<Vec<SlabRow>>,
+    /// What TIME_WAIT should have cost by the sizes of the kernel's objects, and what their caches grew by; absent where
+    /// slabinfo cannot be read (root only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observation: Option<Observation>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -221,6 +229,23 @@ pub struct LoadRan {
     pub bottleneck: Option<Bottleneck>,
 }
 
+/// Connections that were made and closed before the load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FillRan {
+    pub planned: u64,
+    pub ok: u64,
+    pub failed_total: u64,
+    /// By kind, earliest first; times count from the fill's beginning.
+    pub failed: Vec<Failed>,
+    /// Server addresses × ports that were filled.
+    pub destinations: u64,
+    /// TIME_WAIT sockets when the fill had come to rest.
+    pub time_wait_client: u64,
+    pub time_wait_server: u64,
+    /// From the fill's beginning to its rest.
+    pub seconds: f64,
+}
+
 /// Who was in the way of the load, with what shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bottleneck {
@@ -324,6 +349,11 @@ pub struct Latencies {
     pub connect: Option<Latency>,
     /// The connect() call itself, whatever it gave: where the port search's time goes.
     pub connect_call: Option<Latency>,
+    /// The same by how full the destination was when it was called, in steps of 5 %: only steps that a call fell into.
+    /// Absent where that cannot be known: it is the load's own count of four-tuples that it took and no TIME_WAIT can have
+    /// given back (client closes first with FIN, no reuse, the load's first 50 s, one thread a destination, engine epoll).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connect_call_by_fill: Vec<ByFillRow>,
     /// From connect() to the end of close().
     pub session: Option<Latency>,
     /// From the intended start to the established connection; absent with arrival `max`, which intends none.
@@ -344,6 +374,35 @@ pub struct Latency {
     pub max_us: f64,
     /// HdrHistogram V2 compressed, base64; its values are nanoseconds.
     pub hdr: String,
+}
+
+/// connect() calls that found so much of the destination's usable four-tuples taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ByFillRow {
+    /// From this share (inclusive, 0 to 0.95) to that (exclusive); the last row is 1 to 1: every four-tuple is taken.
+    pub from: f64,
+    pub to: f64,
+    /// Of calls whose attempt connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ok: Option<BriefLatency>,
+    /// Of calls whose attempt failed to connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<BriefLatency>,
+    /// Those of `ok` that got an even local port, and an odd one; with observe.tuples only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub even: Option<BriefLatency>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub odd: Option<BriefLatency>,
+}
+
+/// A latency in few figures, to two significant digits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BriefLatency {
+    pub count: u64,
+    pub p50_us: f64,
+    pub p90_us: f64,
+    pub p99_us: f64,
+    pub max_us: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -416,6 +475,15 @@ pub struct SlabRow {
     pub object_bytes: u64,
     pub active_before: u64,
     pub active_after: u64,
+}
+
+/// Kernel memory of TIME_WAIT sockets and of the ports that they keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Memory {
+    /// Of both sides' TIME_WAIT and orphaned FIN_WAIT2 in the last dump, and of the client's ports in it.
+    pub predicted_bytes: u64,
+    /// What the caches of such sockets and of ports grew by, for the whole machine; less than 0 where they shrank.
+    pub measured_bytes: i64,
 }
 
 /// What observing cost.

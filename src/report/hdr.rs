@@ -132,6 +132,8 @@ fn histograms(record: &Record) -> Result<Vec<(&'static str, Histogram<u64>)>, Hd
     let Latencies {
         connect,
         connect_call,
+        // Rows of a few figures, no histograms.
+        connect_call_by_fill: _,
         session,
         from_intended_start,
         connect_failed,

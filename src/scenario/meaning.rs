@@ -32,6 +32,7 @@ pub(super) fn check(root: &Node) -> Vec<Problem> {
     rules.addresses();
     rules.topology();
     super::protocol_rules::check(&mut rules);
+    rules.fill();
     super::sysctl_rules::check(&mut rules);
     super::sequence_rules::check(&mut rules);
     rules.problems
@@ -219,6 +220,33 @@ impl<'a> Rules<'a> {
                 "sysctl.router",
                 "only topology `nat` has a router; remove it or choose topology `nat`",
             );
+        }
+    }
+
+    /// A fill's TIME_WAIT must stay, lie where the load does not go, and be counted apart from the load.
+    fn fill(&mut self) {
+        if !self.has("fill") {
+            return;
+        }
+        let mode = self.read::<CloseMode>("close.mode");
+        let source = self.read_or("client.source", Source::Ephemeral);
+        let faults = [
+            (
+                mode == Some(CloseMode::Abortive),
+                "an abortive close leaves no TIME_WAIT to fill with; choose another close.mode",
+            ),
+            (
+                self.read_or("server.listen", true) == Some(false),
+                "nobody listens, so that nothing can be filled; remove server.listen",
+            ),
+            (
+                matches!(source, Some(Source::BindAddress | Source::BindPort)),
+                "with sources `bind-address` and `bind-port` a port is one for all destinations: what is filled \
+                 elsewhere would be the load's; choose another source, such as `bind-address-no-port`",
+            ),
+        ];
+        for (_, fault) in faults.into_iter().filter(|(wrong, _)| *wrong) {
+            self.report("fill", fault);
         }
     }
 }

@@ -69,6 +69,9 @@ pub struct TrialPlan {
     /// Of a sequence: no attempt.
     #[serde(default = "LoadPlan::nothing")]
     pub load: LoadPlan,
+    /// What is made and closed before the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<FillPlan>,
     /// A sequence's steps; a load has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepPlan>,
@@ -98,13 +101,16 @@ impl TrialPlan {
         let load = &self.load;
         let by_count = load.connections.map(|count| match load.rate {
             Some(rate) => Duration::try_from_secs_f64(count as f64 / rate).unwrap_or(Duration::MAX),
-            None => self.at_full_speed(count),
+            None => self.at_full_speed(count, self.server.addresses),
         });
         let load_ends = match (by_count, load.duration) {
             (Some(a), Some(b)) => a.min(b),
             (a, b) => a.or(b).unwrap_or_default(),
         };
-        let parts = [LAB, load_ends, self.held_open(), self.observe.after];
+        let fill = self.fill.as_ref().map_or(Duration::ZERO, |fill| {
+            self.at_full_speed(fill.connections, fill.addresses)
+        });
+        let parts = [LAB, fill, load_ends, self.held_open(), self.observe.after];
         parts.into_iter().fold(Duration::ZERO, Duration::saturating_add)
     }
 
@@ -117,16 +123,24 @@ impl TrialPlan {
             .saturating_add(self.load.hold)
     }
 
+    /// Server addresses in all, those of the fill included.
+    #[must_use]
+    pub fn server_addresses(&self) -> u32 {
+        let fill = self.fill.as_ref().map_or(0, |fill| fill.addresses);
+        self.server.addresses.saturating_add(fill)
+    }
+
     /// With arrival `max`: a connection takes some 100 µs. Where the client keeps the ports, each one beyond half of them
-    /// searches half of the range first, some 0.07 µs a port.
-    fn at_full_speed(&self, count: u64) -> Duration {
+    /// searches half of the range first, some 0.07 µs a port; not where the harness names each port.
+    fn at_full_speed(&self, count: u64, addresses: u32) -> Duration {
         let range = self.sysctl.client.get("net.ipv4.ip_local_port_range");
         let (low, high) = range
             .and_then(|range| port_range::parse(range).ok())
             .unwrap_or(DEFAULT_RANGE);
         let ports = u64::from(high - low) + 1;
-        let pairs = u64::from(self.client.addresses) * u64::from(self.server.addresses) * u64::from(self.server.ports);
+        let pairs = u64::from(self.client.addresses) * u64::from(addresses) * u64::from(self.server.ports);
         let searching = match self.close.closer {
+            _ if self.client.source.is_chosen_by_harness() => 0,
             Closer::Client => count.saturating_sub(pairs.saturating_mul(ports) / 2),
             Closer::Server => 0,
         };
@@ -195,6 +209,13 @@ pub struct Manner {
     /// Requests after which the server closes; 0: it does not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub max_requests: u32,
+}
+
+/// Connections before the load, to server addresses that follow the load's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FillPlan {
+    pub connections: u64,
+    pub addresses: u32,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

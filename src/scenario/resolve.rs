@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::matrix::Cell;
 use super::plan::{
-    ClientPlan, ClosePlan, Expectation, LabPlan, LoadPlan, Manner, ObservePlan, ServerPlan, StepPlan, SysctlPlan,
-    TrialPlan,
+    ClientPlan, ClosePlan, Expectation, FillPlan, LabPlan, LoadPlan, Manner, ObservePlan, ServerPlan, StepPlan,
+    SysctlPlan, TrialPlan,
 };
 use super::port_range;
 use super::problem::Origin;
@@ -83,6 +83,10 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
         load: scenario
             .load
             .map_or_else(LoadPlan::nothing, |given| load(given, protocol)),
+        fill: scenario.fill.map(|fill| FillPlan {
+            connections: fill.connections,
+            addresses: fill.addresses.unwrap_or(1),
+        }),
         sysctl: sysctls(scenario.sysctl),
         observe: ObservePlan {
             tuples: scenario.observe.tuples.unwrap_or(false),

@@ -42,7 +42,7 @@ pub(super) fn check(rules: &mut Rules<'_>) {
 
 /// A sequence is no load and has a lab of its own.
 fn alone(rules: &mut Rules<'_>) {
-    for key in ["load", "close", "observe"] {
+    for key in ["load", "close", "fill", "observe"] {
         if rules.root.child(key).is_some() {
             rules.report(
                 key,

@@ -58,6 +58,8 @@ pub struct Scenario {
     pub close: Option<Close>,
     /// A load, or else the steps of a sequence.
     pub load: Option<Load>,
+    /// TIME_WAIT sockets that are there before the load begins, at destinations of their own.
+    pub fill: Option<Fill>,
     /// A sequence: what is done in order, over named connections.
     #[serde(default)]
     pub step: Vec<Step>,
@@ -272,6 +274,19 @@ pub struct Load {
     /// only one gives an exact order of attempts; else as many as the rate needs).
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<u32>,
+}
+
+/// Connections that are made and closed before the load begins, by the same engine, source and close, and counted apart:
+/// their TIME_WAIT sockets lie at other destinations than the load's.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fill {
+    /// How many; 0 leaves the fill's destinations empty.
+    #[schemars(range(min = 0, max = 100_000_000))]
+    pub connections: u64,
+    /// Server addresses that are the fill's alone, beside server.addresses (default 1).
+    #[schemars(range(min = 1, max = 4096))]
+    pub addresses: Option<u32>,
 }
 
 /// When attempts are due.

@@ -5,20 +5,23 @@ use std::time::SystemTime;
 
 use nix::libc;
 
+use super::fill::Filled;
 use super::{Followed, Results};
 use crate::lab::Unavailable;
 use crate::lab::machine::Machine;
+use crate::load::fill_level::STEPS;
+use crate::load::measured::Endings;
 use crate::load::server::Served;
 use crate::load::{Evidence, Measured};
 use crate::model::residual::residual;
 use crate::observe::{Departure, Observed, SideObserved};
 use crate::record::ledger::{self, Books, Closes, Counted};
 use crate::record::schema::{
-    Clock, Counters, Distribution, Environment, Failed, Latencies, Latency, Ledger, Linger, LoadRan, Offered, Outcomes,
-    Overdue, PeakEnd, Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow, Status, TimeWait, TimelinePoint,
-    Verdict,
+    ByFillRow, Clock, Counters, Distribution, Environment, Failed, FillRan, Latencies, Latency, Ledger, Linger,
+    LoadRan, Memory, Offered, Outcomes, Overdue, PeakEnd, Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow,
+    Status, TimeWait, TimelinePoint, Verdict,
 };
-use crate::record::tally::{Cause, Phase};
+use crate::record::tally::{Cause, Phase, Tally};
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Arrival, Topology};
 use crate::sequence::Conducted;
@@ -56,6 +59,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
         prediction: None,
         residual: None,
         load: None,
+        fill: None,
         offered: None,
         outcomes: None,
         server: None,
@@ -65,6 +69,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
         port_reuse_seconds: None,
         counters: None,
         slab: None,
+        memory: None,
         observation: None,
         timeline: vec![],
         steps: vec![],
@@ -127,6 +132,7 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         interrupted: results.interrupted,
         residual: Some(residual(&results.prediction, &outcomes, &timeline, load_seconds)),
         load: Some(load_ran(plan, &results)),
+        fill: results.fill.as_ref().map(fill_ran),
         offered: Some(offered(plan, &results.measured)),
         server: results.served.as_ref().map(Served::summary),
         latency: Some(latencies(plan, &results.measured)),
@@ -135,11 +141,9 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         port_reuse_seconds: port_reuse(&results),
         counters: Some(counters(&results)),
         slab: slab(&results),
+        memory: memory(&results),
         observation: Some(results.observed.cost.clone()),
-        ledger: Some(Ledger {
-            unsettled: results.unsettled.clone(),
-            ..ledger::reconcile(&books(plan, &results, &counted(plan, &results)))
-        }),
+        ledger: Some(reconciled(plan, &results)),
         environment: Environment {
             lab: results.lab,
             sysctl: results.sysctl,
@@ -190,19 +194,56 @@ fn offered(plan: &TrialPlan, measured: &Measured) -> Offered {
 }
 
 fn outcomes(measured: &Measured) -> Outcomes {
-    let failed = measured.tally.failures().into_iter().map(|failure| Failed {
+    Outcomes {
+        ok: measured.tally.ok,
+        failed_total: measured.tally.failed(),
+        connected: measured.tally.connected,
+        failed: failures(&measured.tally),
+    }
+}
+
+fn failures(tally: &Tally) -> Vec<Failed> {
+    let failed = tally.failures().into_iter().map(|failure| Failed {
         phase: failure.phase.to_string(),
         errno: failure.cause.name(),
         count: failure.count,
         first_at_seconds: failure.first.at as f64 / 1e9,
         first_attempt: failure.first.attempt,
     });
-    Outcomes {
-        ok: measured.tally.ok,
-        failed_total: measured.tally.failed(),
-        connected: measured.tally.connected,
-        failed: failed.collect(),
+    failed.collect()
+}
+
+fn fill_ran(fill: &Filled) -> FillRan {
+    let nothing = Tally::default();
+    let tally = fill.run.as_ref().map_or(&nothing, |run| &run.measured.tally);
+    FillRan {
+        planned: fill.planned,
+        ok: tally.ok,
+        failed_total: tally.failed(),
+        failed: failures(tally),
+        destinations: fill.destinations as u64,
+        time_wait_client: fill.time_wait.time_wait_client,
+        time_wait_server: fill.time_wait.time_wait_server,
+        seconds: fill.seconds,
     }
+}
+
+/// The connect() call by how full its destination was: the steps that a call fell into.
+fn by_fill(measured: &Measured) -> Vec<ByFillRow> {
+    let share = |step: usize| step as f64 / (STEPS - 1) as f64;
+    let steps = measured
+        .by_fill
+        .iter()
+        .flat_map(|by_fill| by_fill.steps().iter().enumerate());
+    let rows = steps.map(|(step, calls)| ByFillRow {
+        from: share(step),
+        to: share((step + 1).min(STEPS - 1)),
+        ok: calls.ok.brief(),
+        failed: calls.failed.brief(),
+        even: calls.even.brief(),
+        odd: calls.odd.brief(),
+    });
+    rows.filter(|row| row.ok.is_some() || row.failed.is_some()).collect()
 }
 
 fn latencies(plan: &TrialPlan, measured: &Measured) -> Latencies {
@@ -211,6 +252,7 @@ fn latencies(plan: &TrialPlan, measured: &Measured) -> Latencies {
     Latencies {
         connect: measured.connect.summary(),
         connect_call: measured.connect_call.summary(),
+        connect_call_by_fill: by_fill(measured),
         session: measured.session.summary(),
         from_intended_start: intended(measured.from_intended_start.summary()),
         connect_failed: measured.connect_failed.summary(),
@@ -337,18 +379,21 @@ fn counted<'a>(plan: &TrialPlan, results: &'a Results) -> Counted<'a> {
     }
 }
 
-fn books<'a>(plan: &TrialPlan, results: &'a Results, counted: &Counted<'a>) -> Books<'a> {
-    let endings = results.measured.endings;
-    let served = results.served.clone().unwrap_or_default();
-    let ServerSide {
-        accepted,
-        closed_by_peer,
-        closed_first,
-        reset_by_peer,
-        ..
-    } = served.counts;
-    Books {
-        attempts: &results.measured.tally,
+/// The ledger of everything that the counters saw: the load, and the fill before it.
+fn reconciled(plan: &TrialPlan, results: &Results) -> Ledger {
+    let fill = results.fill.as_ref().and_then(|fill| fill.run.as_ref());
+    let loads = || fill.map(|fill| &fill.measured).into_iter().chain([&results.measured]);
+    let servers = || fill.map(|fill| &fill.served).into_iter().chain(&results.served);
+    let (mut attempts, mut endings) = (Tally::default(), Endings::default());
+    for load in loads() {
+        attempts.merge(&load.tally);
+        endings += load.endings;
+    }
+    let sum = |count: fn(&ServerSide) -> u64| servers().map(|served| count(&served.counts)).sum::<u64>();
+    let aborted = servers().map(|served| served.aborted).sum();
+    let reused = |load: &Measured| Some(load.tuples.as_ref()?.reuse()?.count());
+    let books = Books {
+        attempts: &attempts,
         client: Closes {
             closed_first: endings.closed_first,
             aborted: endings.aborted,
@@ -356,24 +401,32 @@ fn books<'a>(plan: &TrialPlan, results: &'a Results, counted: &Counted<'a>) -> B
             peer_reset: endings.peer_reset,
         },
         server: Closes {
-            closed_first: closed_first - served.aborted,
-            aborted: served.aborted,
-            peer_closed_first: closed_by_peer,
-            peer_reset: reset_by_peer,
+            closed_first: sum(|counts| counts.closed_first) - aborted,
+            aborted,
+            peer_closed_first: sum(|counts| counts.closed_by_peer),
+            peer_reset: sum(|counts| counts.reset_by_peer),
         },
-        accepted,
-        counted: *counted,
+        accepted: sum(|counts| counts.accepted),
+        counted: counted(plan, results),
         held: [results.observed.client.held, results.observed.server.held],
-        reused: plan
-            .observe
-            .tuples
-            .then_some(results.measured.tuples.as_ref())
-            .flatten()
-            .and_then(|tuples| Some(tuples.reuse()?.count())),
+        reused: loads().map(reused).sum(),
         disconnects: results.load.descriptor_reused,
-        seconds: results.observed.end_seconds,
+        seconds: results.observed.end_seconds + results.fill.as_ref().map_or(0.0, |fill| fill.seconds),
         kernel: (results.kernel.major, results.kernel.minor),
+    };
+    Ledger {
+        unsettled: fill
+            .and_then(|fill| fill.unsettled.clone())
+            .or_else(|| results.unsettled.clone()),
+        ..ledger::reconcile(&books)
     }
+}
+
+fn memory(results: &Results) -> Option<Memory> {
+    let [before, after] = &results.slab;
+    let observed = &results.observed;
+    let minis = observed.client.held + observed.server.held;
+    super::memory::memory(before.as_ref()?, after.as_ref()?, minis, observed.client_ports)
 }
 
 fn slab(results: &Results) -> Option<Vec<SlabRow>> {

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use self::connection::{Client, Connection, Spare, State, Step};
 use super::clock::{nanos, thread_cpu_seconds};
 use super::deadlines::Deadlines;
+use super::fill_level::ByFill;
 use super::offer::Offer;
 use super::pacing::Wait;
 use super::poller::{Interest, Poller};
@@ -78,10 +79,11 @@ impl<'a> Loop<'a> {
             return Err(EngineError::Missing("source port"));
         }
         let tuples = work.tuples.then(|| TupleClock::new(offer.pairs()));
+        let by_fill = ByFill::new(work, offer.pairs());
         let slots = u64::from(load.in_flight).min(load.connections.unwrap_or(u64::MAX)) as usize;
         let [connect, io, hold] = [load.connect_timeout, load.io_timeout, load.hold].map(nanos);
         Ok(Self {
-            client: Client::new(work, clock, Measured::new(tuples, work.shard)),
+            client: Client::new(work, clock, Measured::new(tuples, work.shard).by_fill(by_fill)),
             control,
             offer,
             ports,

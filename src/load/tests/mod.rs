@@ -55,6 +55,7 @@ pub(super) fn work() -> Work {
         sources: vec![[127, 0, 0, 1].into()],
         destinations: vec![([127, 0, 0, 1], 7_000).into()],
         tuples: false,
+        tuples_a_pair: None,
         request: vec![],
         ports: vec![],
         shard: Shard::WHOLE,
