@@ -4,7 +4,7 @@
 //! count of its own connections tells. It is a count of calls that did not fail, less connections that no FIN of ours
 //! ended (a reset, or the peer's FIN first: they leave no TIME_WAIT here). It holds only where one thread makes all
 //! connections to a destination, where TIME_WAIT is not reused, and until the first TIME_WAIT may end: whoever makes the
-//! [`Work`] answers for the first two, [`KNOWN_FOR`] for the last. What a late ACK ends early (docs/assassination.md) is
+//! [`Work`] answers for the first two, `KNOWN_FOR` for the last. What a late ACK ends early (docs/assassination.md) is
 //! counted as taken still.
 //!
 //! Pure; allocates nothing after `new`.
