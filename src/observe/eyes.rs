@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::counters::Snapshot;
 use super::proc_net_tcp;
-use super::sock_diag::{DiagError, SockDiag};
+use super::sock_diag::{DiagError, Listing, SockDiag};
 use super::socket::Socket;
 use super::sockstat;
 
@@ -114,7 +114,7 @@ impl Eyes {
             Source::SockDiag => {
                 let mut diag = SockDiag::open()?;
                 // Only a dump tells whether the modules behind the socket are there.
-                diag.dump(|_| {})?;
+                diag.dump(Listing::All, |_| {})?;
                 List::SockDiag(diag)
             }
             Source::ProcNetTcp => {
@@ -177,16 +177,28 @@ impl Eyes {
     ///
     /// # Errors
     /// Any [`LookError`]; what was visited till then is incomplete.
-    pub fn dump(&mut self, mut visit: impl FnMut(Socket)) -> Result<(), LookError> {
+    pub fn dump(&mut self, visit: impl FnMut(Socket)) -> Result<(), LookError> {
+        self.list(Listing::All, visit)
+    }
+
+    /// Visits each TCP socket of the namespace that is wanted. /proc/net/tcp has no filter: there all are read.
+    ///
+    /// # Errors
+    /// As [`Eyes::dump`].
+    pub fn list(&mut self, wanted: Listing, mut visit: impl FnMut(Socket)) -> Result<(), LookError> {
         match &mut self.list {
-            List::SockDiag(diag) => match diag.dump(visit)? {
+            List::SockDiag(diag) => match diag.dump(wanted, visit)? {
                 true => Ok(()),
                 false => Err(LookError::Interrupted),
             },
             List::ProcNetTcp(files) => {
                 for file in files {
                     file.read(&mut self.text)?;
-                    let lines = proc_net_tcp::parse(&self.text, &mut visit);
+                    let lines = proc_net_tcp::parse(&self.text, |socket| {
+                        if wanted.includes(socket.state) {
+                            visit(socket);
+                        }
+                    });
                     if lines > 0 {
                         return Err(LookError::Lines { lines, file: file.name });
                     }

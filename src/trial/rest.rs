@@ -43,19 +43,25 @@ pub(super) fn wait(
     while (accepted() < connected || open() > 0) && began.elapsed() < LOOK_EVERY {
         std::thread::sleep(GLANCE_EVERY);
     }
+    let mut first = true;
     loop {
         // Before the look: what the server still holds then, the look may find ended.
         let held = open();
-        let moving = moving(watch.observer.look_now()?);
-        if held == 0 && moving.is_empty() {
-            return Ok(None);
-        }
         if watch.stopped() {
             limit = limit.min(Instant::now() + LIMIT_STOPPED);
         }
-        if Instant::now() >= limit {
-            let seconds = began.elapsed().as_secs_f64();
-            return Ok(Some(told(seconds, &moving, [accepted(), connected, open()])));
+        let over = Instant::now() >= limit;
+        // The look for the books lists everything, which is dear: it is made again only where a cheap one finds rest.
+        let books = std::mem::take(&mut first) || over || (held == 0 && moving(watch.observer.glance()?).is_empty());
+        if books {
+            let moving = moving(watch.observer.look_now()?);
+            if held == 0 && moving.is_empty() {
+                return Ok(None);
+            }
+            if over {
+                let seconds = began.elapsed().as_secs_f64();
+                return Ok(Some(told(seconds, &moving, [accepted(), connected, open()])));
+            }
         }
         std::thread::sleep(LOOK_EVERY);
         watch.tell(true, tell);
