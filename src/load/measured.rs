@@ -46,6 +46,8 @@ pub struct Measured {
     /// Threads that these are the books of.
     pub threads: u32,
     shard: Shard,
+    /// Whether more is booked than the tally.
+    kept: bool,
 }
 
 /// How established connections ended, by who acted first. They add up to the tally's `connected`.
@@ -118,7 +120,14 @@ impl Measured {
             connect_call_total: 0,
             threads: 1,
             shard,
+            kept: true,
         }
+    }
+
+    /// Books nothing but the tally where `kept` is false: [`super::Control::without_books`].
+    pub(super) fn kept(mut self, kept: bool) -> Self {
+        self.kept = kept;
+        self
     }
 
     /// Times the connect() call by how full its destination is, too.
@@ -155,7 +164,7 @@ impl Measured {
     /// An attempt begins. `due` is its intended start, None with arrival `max`.
     pub(super) fn begin(&mut self, due: Option<u64>, pair: usize, now: u64) -> Attempt {
         self.tally.attempted += 1;
-        if let Some(due) = due {
+        if let (Some(due), true) = (due, self.kept) {
             self.lag.record(now.saturating_sub(due));
         }
         Attempt {
@@ -173,6 +182,9 @@ impl Measured {
     /// connect() was called and returned, with whatever result.
     pub(super) fn connect_returned(&mut self, attempt: &mut Attempt, called: u64, now: u64) {
         attempt.called = called;
+        if !self.kept {
+            return;
+        }
         self.connect_call.record(now - called);
         self.connect_call_total += now - called;
         if let Some(by_fill) = &mut self.by_fill {
@@ -185,6 +197,9 @@ impl Measured {
         attempt.established = Some(now);
         attempt.port = port;
         self.tally.connected += 1;
+        if !self.kept {
+            return;
+        }
         self.connect.record(now - attempt.called);
         if let Some(due) = attempt.due {
             self.from_intended_start.record(now.saturating_sub(due));
@@ -200,7 +215,7 @@ impl Measured {
     /// One end acts to end an established connection: we just before shutdown() or close(), or the peer as we learn
     /// of it. The first to act counts.
     pub(super) fn ending(&mut self, attempt: &mut Attempt, ending: Ending, now: u64) {
-        if attempt.ending.is_some() {
+        if attempt.ending.is_some() || !self.kept {
             return;
         }
         attempt.ending = Some(ending);
@@ -223,10 +238,13 @@ impl Measured {
     /// close() has returned and everything went as planned.
     pub(super) fn succeed(&mut self, attempt: &Attempt, now: u64) {
         self.tally.ok += 1;
+        self.ended_at = now;
+        if !self.kept {
+            return;
+        }
         self.session.record(now - attempt.called);
         let connect = attempt.established.unwrap_or(now) - attempt.called;
         self.timeline.ok(now, connect);
-        self.ended_at = now;
     }
 
     /// The attempt has failed; an established connection that nobody had begun to end is about to be closed by us.

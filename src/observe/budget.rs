@@ -44,6 +44,11 @@ impl Budget {
         self.walk + Duration::from_nanos((self.a_socket * sockets as f64) as u64)
     }
 
+    /// Whether it would be saved for.
+    pub(super) fn is_dear(&self, sockets: u64) -> bool {
+        self.price(sockets) >= SMALL
+    }
+
     /// Time went by, with so many sockets there.
     pub(super) fn earn(&mut self, elapsed: Duration, sockets: u64) {
         self.credit = (self.credit + elapsed / SHARE).min(self.price(sockets) * SAVED);
@@ -63,13 +68,13 @@ impl Budget {
     /// the time that has `passed`.
     pub(super) fn affords_one(&self, sockets: u64, spent: Duration, passed: Duration) -> bool {
         let price = self.price(sockets);
-        self.credit >= price && (price < SMALL || spent + price * 2 <= passed / LIMIT)
+        self.credit >= price && (!self.is_dear(sockets) || spent + price * 2 <= passed / LIMIT)
     }
 
     /// Whether the last look can be a listing.
     pub(super) fn affords_the_last(&self, sockets: u64, spent: Duration, passed: Duration) -> bool {
         let price = self.price(sockets);
-        price < SMALL || spent + price <= passed / LIMIT
+        !self.is_dear(sockets) || spent + price <= passed / LIMIT
     }
 
     /// Whether nothing more can be saved up.

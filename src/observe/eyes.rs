@@ -89,6 +89,8 @@ enum List {
 #[derive(Debug)]
 pub struct Eyes {
     sockstat: ProcFile,
+    /// Absent where the kernel has no IPv6.
+    sockstat6: Option<ProcFile>,
     sockstat_is_ours: bool,
     snmp: ProcFile,
     netstat: ProcFile,
@@ -125,6 +127,7 @@ impl Eyes {
         };
         Ok(Self {
             sockstat: ProcFile::open("sockstat")?,
+            sockstat6: ProcFile::open("sockstat6").ok(),
             // One change (Linux 4.12) gave namespaces a sysctl and a count of their own: the sysctl tells of the count.
             sockstat_is_ours: Path::new("/proc/sys/net/ipv4/tcp_max_tw_buckets").exists(),
             snmp: ProcFile::open("snmp")?,
@@ -158,6 +161,22 @@ impl Eyes {
             file: "sockstat",
         };
         sockstat::time_wait(&self.text).map(Some).ok_or(missing)
+    }
+
+    /// Sockets of the namespace that are no mini-sockets, listeners among them, IPv4 and IPv6.
+    ///
+    /// # Errors
+    /// [`LookError`] when sockstat cannot be read or has no `inuse`.
+    pub fn in_use(&mut self) -> Result<u64, LookError> {
+        let mut sum = 0;
+        for file in std::iter::once(&mut self.sockstat).chain(&mut self.sockstat6) {
+            file.read(&mut self.text)?;
+            sum += sockstat::in_use(&self.text).ok_or(LookError::Missing {
+                expected: "the number `inuse` of TCP",
+                file: "sockstat",
+            })?;
+        }
+        Ok(sum)
     }
 
     /// The namespace's counters.

@@ -88,6 +88,7 @@ pub(super) enum Order {
     Begin(Instant),
     Look(Sender<Result<BTreeMap<State, u64>, LookError>>),
     Glance(Sender<Result<BTreeMap<State, u64>, LookError>>),
+    Idle(Sender<Result<bool, LookError>>),
     Finish,
 }
 
@@ -140,6 +141,15 @@ impl Observer {
     /// [`LookError`] when this look failed.
     pub fn glance(&self) -> Result<BTreeMap<State, u64>, LookError> {
         self.ask(Order::Glance)
+    }
+
+    /// Whether neither namespace has more sockets in use than when the observer began: mini-sockets and handshakes that
+    /// hang aside. For 20 µs, however many sockets there are; another program's sockets count too.
+    ///
+    /// # Errors
+    /// [`LookError`] when sockstat cannot be read.
+    pub fn is_idle(&self) -> Result<bool, LookError> {
+        self.ask(Order::Idle)
     }
 
     fn ask<T>(&self, order: impl FnOnce(Sender<T>) -> Order) -> T {

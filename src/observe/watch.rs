@@ -5,6 +5,7 @@
 //! namespaces where sockstat counts any: what else is open is asked for at the end.
 
 mod last;
+mod namespace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use self::namespace::Namespace;
 use super::budget::Budget;
 use super::census::{Census, Endpoints, Side};
-use super::counters::{self, Snapshot};
+use super::counters;
 use super::cpu::thread_time;
 use super::departures::Departures;
 use super::eyes::{Eyes, LookError};
@@ -30,17 +32,6 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 const SAMPLE_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 /// Between two dumps, as long as the budget allows them.
 const DUMP_EVERY: Duration = Duration::from_secs(1);
-
-/// One namespace, and what the last looks at it gave.
-#[derive(Debug)]
-struct Namespace {
-    eyes: Eyes,
-    before: Snapshot,
-    after: Snapshot,
-    holder: Holder,
-    /// sockstat just before the last dump; None on kernels that do not count by namespace.
-    total: Option<u64>,
-}
 
 /// The thread's own state.
 #[derive(Debug)]
@@ -78,15 +69,8 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(eyes: Vec<Eyes>, config: Config, live: Arc<[AtomicU64; 2]>) -> Result<Self, LookError> {
         let mut namespaces = Vec::with_capacity(eyes.len());
-        for mut eyes in eyes {
-            let before = eyes.counters()?;
-            namespaces.push(Namespace {
-                eyes,
-                after: before.clone(),
-                before,
-                holder: Holder::Nobody,
-                total: None,
-            });
+        for eyes in eyes {
+            namespaces.push(Namespace::new(eyes)?);
         }
         let now = Instant::now();
         Ok(Self {
@@ -128,6 +112,9 @@ impl Watch {
                 }
                 Ok(Order::Glance(reply)) => {
                     let _ = reply.send(self.glance());
+                }
+                Ok(Order::Idle(reply)) => {
+                    let _ = reply.send(self.is_idle());
                 }
                 Ok(Order::Begin(origin)) => {
                     self.origin = origin;
@@ -253,15 +240,20 @@ impl Watch {
         if let Some(departures) = &mut self.departures {
             departures.begin(began);
         }
+        let minis = self.namespaces.iter().filter_map(|namespace| namespace.total).sum();
+        let dear = self.budget.is_dear(minis);
         let mut next_end = u32::MAX;
         let mut result = Ok(());
         let mut held_ports = HeldPorts::default();
         for (namespace, holder) in self.namespaces.iter_mut().zip(&mut holders) {
             let mut here = <[Census; 2]>::default();
             let mut strangers = 0;
-            // A walk through the kernel's table for nothing.
-            if wanted == Listing::Waiting && namespace.total == Some(0) {
+            // A walk through the kernel's table for nothing: none waits, and nothing else is there but what was before.
+            if namespace.total == Some(0) && (wanted == Listing::Waiting || dear && namespace.is_idle()?) {
                 *holder = Holder::Nobody;
+                if let (Listing::All, Some((_, before))) = (wanted, &namespace.before_load) {
+                    sides.iter_mut().zip(before).for_each(|(side, here)| side.add(here));
+                }
                 continue;
             }
             let ended = namespace.eyes.list(wanted, |socket| {
@@ -281,6 +273,9 @@ impl Watch {
                 }
             });
             result = result.and(ended);
+            if wanted == Listing::All && namespace.before_load.is_none() {
+                namespace.before_load = Some((namespace.eyes.in_use()?, here.clone()));
+            }
             *holder = Holder::of(&here[0], &here[1], strangers);
             for (side, here) in sides.iter_mut().zip(&here) {
                 side.add(here);

@@ -16,7 +16,8 @@ use crate::tcp::State;
 const LIMIT: Duration = Duration::from_secs(10);
 /// The same once the user wants to stop.
 const LIMIT_STOPPED: Duration = Duration::from_secs(1);
-/// Between two looks, and how long the first waits for the server to tell that it is done.
+/// Between two looks, and how long the first waits for the server to tell that it is done and for the kernel's count of
+/// sockets to say the same.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Between two glances at the server's numbers.
 const GLANCE_EVERY: Duration = Duration::from_millis(1);
@@ -40,7 +41,7 @@ pub(super) fn wait(
     }
     let began = Instant::now();
     let mut limit = began + LIMIT;
-    while (accepted() < connected || open() > 0) && began.elapsed() < LOOK_EVERY {
+    while began.elapsed() < LOOK_EVERY && (accepted() < connected || open() > 0 || !watch.observer.is_idle()?) {
         std::thread::sleep(GLANCE_EVERY);
     }
     let mut first = true;

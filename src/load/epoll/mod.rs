@@ -79,11 +79,12 @@ impl<'a> Loop<'a> {
             return Err(EngineError::Missing("source port"));
         }
         let tuples = work.tuples.then(|| TupleClock::new(offer.pairs()));
+        let books = Measured::new(tuples, work.shard).kept(control.keeps_books());
         let by_fill = ByFill::new(work, offer.pairs());
         let slots = u64::from(load.in_flight).min(load.connections.unwrap_or(u64::MAX)) as usize;
         let [connect, io, hold] = [load.connect_timeout, load.io_timeout, load.hold].map(nanos);
         Ok(Self {
-            client: Client::new(work, clock, Measured::new(tuples, work.shard).by_fill(by_fill)),
+            client: Client::new(work, clock, books.by_fill(by_fill)),
             control,
             offer,
             ports,

@@ -128,7 +128,7 @@ impl<'a> Loop<'a> {
             work,
             clock,
             control,
-            measured: Measured::new(None, work.shard),
+            measured: Measured::new(None, work.shard).kept(control.keeps_books()),
             exchange: Exchange::new(load, work.protocol),
             offer: Offer::new(work),
             ring: Ring::new(slots, messages(work))?,

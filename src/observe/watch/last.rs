@@ -72,6 +72,9 @@ impl Watch {
         let (mut sides, mut listed) = (<[Census; 2]>::default(), 0);
         let cpu = thread_time();
         for (namespace, census) in self.namespaces.iter_mut().zip(&mut sides) {
+            if namespace.is_empty()? {
+                continue;
+            }
             namespace.eyes.list(Listing::Moving, |socket| {
                 listed += 1;
                 if self.endpoints.side(&socket.tuple).is_some() {
@@ -87,11 +90,23 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether no namespace has more sockets in use than before the load: mini-sockets and handshakes aside.
+    pub(super) fn is_idle(&mut self) -> Result<bool, LookError> {
+        let mut idle = true;
+        for namespace in &mut self.namespaces {
+            idle &= namespace.is_idle()?;
+        }
+        Ok(idle)
+    }
+
     /// What of both sides has still something to do, by state: neither TIME_WAIT nor listeners.
     pub(super) fn glance(&mut self) -> Result<BTreeMap<State, u64>, LookError> {
         let (mut census, mut listed) = (Census::default(), 0);
         let cpu = thread_time();
         for namespace in &mut self.namespaces {
+            if namespace.is_empty()? {
+                continue;
+            }
             namespace.eyes.list(Listing::Moving, |socket| {
                 listed += 1;
                 if self.endpoints.side(&socket.tuple).is_some() {
