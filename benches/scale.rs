@@ -6,45 +6,19 @@
 
 mod common;
 
-use std::io::BufRead;
-use std::process::{Command, Stdio};
-
-use common::numbers;
 use common::report::{Report, figure};
-use linger::record::schema::Record;
+use common::{numbers, trial};
+use serde_json::Value;
 
 /// A load after which next to nothing is in TIME_WAIT.
 const NONE: u64 = 10_000;
 
-fn run(file: &str, connections: u64) -> Record {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_linger"))
-        .args([
-            "run",
-            file,
-            "--json",
-            "--set",
-            &format!("load.connections={connections}"),
-        ])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("linger runs");
-    let lines = std::io::BufReader::new(child.stdout.take().expect("a pipe")).lines();
-    let record = lines
-        .map_while(Result::ok)
-        .find_map(|line| serde_json::from_str::<Record>(&line).ok());
-    let status = child.wait().expect("linger ends");
-    record.unwrap_or_else(|| panic!("linger run {file} gave no record: {status}"))
+fn run(file: &str, connections: u64) -> Value {
+    trial(file, &[format!("load.connections={connections}")])
 }
 
-fn add(report: &mut Report, name: &str, record: &Record) {
-    let value = serde_json::to_value(record).expect("a record is JSON");
-    let number = |pointer: &str| {
-        value
-            .pointer(pointer)
-            .and_then(serde_json::Value::as_f64)
-            .unwrap_or(f64::NAN)
-    };
+fn add(report: &mut Report, name: &str, value: &Value) {
+    let number = |pointer: &str| value.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
     let figures = [
         ("ok", number("/outcomes/ok")),
         ("load_seconds", number("/rates/load_seconds")),

@@ -5,7 +5,7 @@
 pub mod report;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -142,6 +142,22 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+/// Runs a scenario's one trial with this build's `linger`, as a user would, with keys set.
+pub fn trial(file: &str, set: &[String]) -> serde_json::Value {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_linger"));
+    command
+        .args(["run", file, "--json"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    for key in set {
+        command.args(["--set", key]);
+    }
+    let output = command.stderr(Stdio::inherit()).output().expect("linger runs");
+    let mut lines = output.stdout.split(|byte| *byte == b'\n');
+    let record = lines.find_map(|line| serde_json::from_slice(line).ok());
+    // A verdict of not met is an exit code too.
+    record.unwrap_or_else(|| panic!("linger run {file} gave no record: {}", output.status))
 }
 
 /// A network namespace of the process's own, with its loopback up.

@@ -27,14 +27,16 @@ impl Report {
             some => format!("cargo bench --bench {bench} -- {some}"),
         };
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+        let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        // Not those of the affinity mask: this thread is pinned.
+        let cpus = cpus.lines().filter(|line| line.starts_with("processor")).count();
         let load = read("/proc/loadavg");
         let text = format!(
-            "# {title}\n\n`{command}` on Linux {}, {cpus} CPUs, load average {} as it began. {about}\n",
+            "# {title}\n\n`{command}` on Linux {}, {cpus} CPUs, load average {} as it began. {about}\n\n",
             read("/proc/sys/kernel/osrelease").trim(),
             load.split(' ').next().unwrap_or("?"),
         );
-        println!("{text}");
+        print!("{text}");
         Self {
             name,
             text,

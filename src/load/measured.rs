@@ -5,6 +5,7 @@
 
 use nix::libc;
 
+use super::clock::ThreadTime;
 use super::fill_level::{ByFill, Call};
 use super::shard::Shard;
 use crate::record::histogram::LatencyHistogram;
@@ -39,6 +40,8 @@ pub struct Measured {
     pub ended_at: u64,
     /// CPU seconds of the engine's threads.
     pub cpu_seconds: f64,
+    /// Seconds in which they could have run and other threads had the CPUs.
+    pub waited_seconds: f64,
     /// Nanoseconds that were spun away until an intended start, over all threads.
     pub spun_nanos: u64,
     /// Nanoseconds in connect() calls, over all threads.
@@ -116,6 +119,7 @@ impl Measured {
             not_offered: 0,
             ended_at: 0,
             cpu_seconds: 0.0,
+            waited_seconds: 0.0,
             spun_nanos: 0,
             connect_call_total: 0,
             threads: 1,
@@ -134,6 +138,12 @@ impl Measured {
     pub(super) fn by_fill(mut self, by_fill: Option<ByFill>) -> Self {
         self.by_fill = by_fill;
         self
+    }
+
+    /// The thread has ended its load.
+    pub(super) fn took(&mut self, time: ThreadTime) {
+        self.cpu_seconds = time.cpu;
+        self.waited_seconds = time.waited;
     }
 
     /// Adds another thread's books of the same load.
@@ -156,6 +166,7 @@ impl Measured {
         self.not_offered += other.not_offered;
         self.ended_at = self.ended_at.max(other.ended_at);
         self.cpu_seconds += other.cpu_seconds;
+        self.waited_seconds += other.waited_seconds;
         self.spun_nanos += other.spun_nanos;
         self.connect_call_total += other.connect_call_total;
         self.threads += other.threads;

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use self::connection::{Client, Connection, Spare, State, Step};
-use super::clock::{nanos, thread_cpu_seconds};
+use super::clock::{ThreadTime, nanos};
 use super::deadlines::Deadlines;
 use super::fill_level::ByFill;
 use super::offer::Offer;
@@ -101,7 +101,7 @@ impl<'a> Loop<'a> {
     }
 
     fn run(mut self) -> Result<Measured, EngineError> {
-        let cpu = thread_cpu_seconds();
+        let began = ThreadTime::now();
         loop {
             if self.control.stopped() {
                 self.offer.stop(self.now());
@@ -119,7 +119,7 @@ impl<'a> Loop<'a> {
         }
         let mut measured = self.client.measured;
         measured.not_offered = self.offer.not_offered();
-        measured.cpu_seconds = thread_cpu_seconds() - cpu;
+        measured.took(began.elapsed());
         Ok(measured)
     }
 
