@@ -1,14 +1,17 @@
-//! One GET a connection with `Connection: close` against a real server, for `scripts/bench`: the engines as a program.
+//! The engines as a program, for `scripts/bench`: one GET a connection with `Connection: close` against a real server; or,
+//! with `echo` for an address, a byte there and a byte back, then RST, against the built-in server on the second CPU.
 //!
-//! Usage: `http ADDRESS CONNECTIONS ENGINE IN_FLIGHT CLOSER`, with ENGINE `epoll` or `uring` and CLOSER `server` or
-//! `client`, who then asks for no `Connection: close`. Prints what came of it.
+//! Usage: `http ADDRESS|echo CONNECTIONS ENGINE IN_FLIGHT CLOSER`, with ENGINE `epoll`, `uring` or `bare` (a loop of
+//! system calls that books nothing) and CLOSER `server` or `client`, who then asks for no `Connection: close`. Prints what
+//! came of it.
+
+mod bare;
+mod common;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use linger::load::{Choice, Clock, Control, Pacing, Shard, Work, threads};
-use linger::scenario::plan::{ClientPlan, ClosePlan, LoadPlan};
-use linger::scenario::spec::{Arrival, Order, Protocol, Source};
+use common::{Exchange, Server, close};
+use linger::load::{Choice, Clock, Control, Work, threads};
 use linger::tcp::{CloseMode, Closer};
 
 fn main() {
@@ -17,69 +20,54 @@ fn main() {
         .filter(|argument| argument != "--bench")
         .collect();
     let [address, connections, engine, in_flight, closer] = arguments.as_slice() else {
-        println!("usage: http ADDRESS CONNECTIONS epoll|uring IN_FLIGHT server|client; see scripts/bench");
+        println!("usage: http ADDRESS|echo CONNECTIONS epoll|uring|bare IN_FLIGHT server|client; see scripts/bench");
         return;
     };
-    let address: SocketAddr = address.parse().expect("an address and a port, such as 127.0.0.1:8080");
-    let (closer, header) = match closer.as_str() {
-        "client" => (Closer::Client, ""),
-        _ => (Closer::Server, "Connection: close\r\n"),
+    let connections = connections.parse().expect("a number of connections");
+    let in_flight = in_flight.parse().expect("a number of connections at once");
+    let exchange = match address.as_str() {
+        "echo" => Exchange::Echo,
+        _ => Exchange::ServerCloses,
     };
-    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n{header}\r\n").into_bytes();
-    let work = Work {
-        load: LoadPlan {
-            arrival: Arrival::Max,
-            rate: None,
-            in_flight: in_flight.parse().expect("a number of connections at once"),
-            connections: Some(connections.parse().expect("a number of connections")),
-            duration: None,
-            requests_per_connection: 1,
-            request_bytes: request.len() as u32,
-            // One byte is awaited, the rest is read to the server's FIN.
-            response_bytes: 1,
-            hold: Duration::ZERO,
-            connect_timeout: Duration::from_secs(10),
-            io_timeout: Duration::from_secs(10),
-            seed: 1,
-            threads: None,
-        },
-        close: ClosePlan {
-            closer,
-            // Half-close reads on to the peer's FIN: close() with bytes unread would send RST.
-            mode: if closer == Closer::Client {
-                CloseMode::HalfClose
-            } else {
-                CloseMode::Graceful
-            },
-            linger_seconds: None,
-        },
-        client: ClientPlan {
-            addresses: 1,
-            source: Source::Ephemeral,
-            port_range: None,
-            order: Order::RoundRobin,
-        },
-        protocol: Protocol::Echo,
-        sources: vec![],
-        destinations: vec![address],
-        tuples: false,
-        tuples_a_pair: None,
-        request,
-        ports: vec![],
-        shard: Shard::WHOLE,
-        pacing: Pacing::Timer,
-        reuse_descriptor: false,
-    };
+    let mut work = exchange.work(connections);
+    work.load.in_flight = in_flight;
+    if exchange == Exchange::ServerCloses {
+        ask(&mut work, address, closer == "client");
+    }
+    let server = (exchange == Exchange::Echo).then(|| Server::start(&work, 1));
+    if engine == "bare" {
+        let request = if work.request.is_empty() { &[0] } else { &*work.request };
+        let cpu = bare::epoll(exchange, work.destinations[0], connections, in_flight as usize, request);
+        println!("bare: {connections} attempted, {connections} ok, 0 failed, {cpu:.3} client CPU s");
+    } else {
+        run(&work, engine);
+    }
+    drop(server);
+}
+
+/// A GET to the address.
+fn ask(work: &mut Work, address: &str, client_closes: bool) {
+    let to: SocketAddr = address.parse().expect("an address and a port, such as 127.0.0.1:8080");
+    let header = if client_closes { "" } else { "Connection: close\r\n" };
+    work.destinations = vec![to];
+    work.request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n{header}\r\n").into_bytes();
+    work.load.request_bytes = work.request.len() as u32;
+    if client_closes {
+        // Half-close reads on to the peer's FIN: close() with bytes unread would send RST.
+        work.close = close(Closer::Client, CloseMode::HalfClose);
+    }
+}
+
+fn run(work: &Work, engine: &str) {
     let means = threads::Means {
         threads: 1,
-        engine: if engine == "uring" {
-            Choice::Uring
-        } else {
-            Choice::Epoll
+        engine: match engine {
+            "uring" => Choice::Uring,
+            _ => Choice::Epoll,
         },
         pin: None,
     };
-    let (measured, name) = threads::run(&work, &means, &Clock::start(), &Control::default()).expect("the load runs");
+    let (measured, name) = threads::run(work, &means, &Clock::start(), &Control::default()).expect("the load runs");
     let tally = &measured.tally;
     println!(
         "{name}: {} attempted, {} ok, {} failed, {:.3} client CPU s",

@@ -1,5 +1,7 @@
 //! Short-lived connections with as few system calls as can be and no books kept: what an engine is held against.
 
+#![allow(dead_code, reason = "each bench uses its part")]
+
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -10,7 +12,7 @@ use nix::sys::socket::{
 };
 use nix::time::{ClockId, clock_gettime};
 
-use super::Exchange;
+use super::common::Exchange;
 
 const RESET: nix::libc::linger = nix::libc::linger {
     l_onoff: 1,
@@ -50,8 +52,8 @@ pub fn blocking(exchange: Exchange, to: SocketAddr, connections: u64) -> f64 {
 }
 
 /// `in_flight` connections around epoll: reap, close, connect all, send all. On loopback the handshake is over when
-/// connect() returns, so that a send needs no wait. Returns CPU seconds.
-pub fn epoll(exchange: Exchange, to: SocketAddr, connections: u64, in_flight: usize) -> f64 {
+/// connect() returns, so that a send needs no wait. Each sends the request, if the exchange has one. Returns CPU seconds.
+pub fn epoll(exchange: Exchange, to: SocketAddr, connections: u64, in_flight: usize, request: &[u8]) -> f64 {
     let (address, before) = (SockaddrStorage::from(to), cpu_seconds());
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("epoll_create1()");
     let interest = match exchange {
@@ -62,7 +64,7 @@ pub fn epoll(exchange: Exchange, to: SocketAddr, connections: u64, in_flight: us
     let mut free: Vec<usize> = (0..in_flight).collect();
     let mut begun = Vec::with_capacity(in_flight);
     let mut events = vec![EpollEvent::empty(); in_flight];
-    let (mut left, mut done, mut byte) = (connections, 0, [0u8; 16]);
+    let (mut left, mut done, mut bytes) = (connections, 0, [0u8; 4096]);
     while done < connections {
         while left > 0
             && let Some(index) = free.pop()
@@ -79,7 +81,7 @@ pub fn epoll(exchange: Exchange, to: SocketAddr, connections: u64, in_flight: us
         for index in begun.drain(..) {
             let fd = slots[index].as_ref().expect("begun");
             if exchange != Exchange::Reset {
-                send(fd.as_raw_fd(), &byte[..1], MsgFlags::MSG_NOSIGNAL).expect("send()");
+                send(fd.as_raw_fd(), request, MsgFlags::MSG_NOSIGNAL).expect("send()");
             }
             let event = EpollEvent::new(interest | EpollFlags::EPOLLET, index as u64);
             epoll.add(fd, event).expect("epoll_ctl()");
@@ -90,10 +92,10 @@ pub fn epoll(exchange: Exchange, to: SocketAddr, connections: u64, in_flight: us
             let Some(fd) = slots[index].take() else { continue };
             let over = match exchange {
                 Exchange::Reset => true,
-                Exchange::Echo => recv(fd.as_raw_fd(), &mut byte, MsgFlags::empty()) == Ok(1),
+                Exchange::Echo => recv(fd.as_raw_fd(), &mut bytes, MsgFlags::empty()) == Ok(1),
                 // The byte and the FIN mostly come together.
                 Exchange::ServerCloses => loop {
-                    match recv(fd.as_raw_fd(), &mut byte, MsgFlags::empty()) {
+                    match recv(fd.as_raw_fd(), &mut bytes, MsgFlags::empty()) {
                         Ok(0) => break true,
                         Ok(_) => {}
                         Err(_) => break false,

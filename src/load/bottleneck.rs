@@ -20,12 +20,15 @@ pub struct Evidence {
     pub client_threads: u32,
     /// CPU seconds of the client's threads, less those spun away until intended starts.
     pub client_cpu_seconds: f64,
+    /// Seconds in which they could have run and other threads had the CPUs.
+    pub client_waited_seconds: f64,
     pub server_threads: u32,
     pub server_cpu_seconds: f64,
+    pub server_waited_seconds: f64,
     pub in_flight: u32,
 }
 
-/// A share of a thread's time from which on it is taken to be its limit: the rest is what other programs take.
+/// A share of a thread's time, on a CPU or waiting for one, from which on it is taken to be its limit.
 const BUSY: f64 = 0.85;
 /// A connect() call of more than this many seconds in the mean is one that searches: on loopback the whole handshake
 /// with a free port takes 6 µs.
@@ -53,6 +56,11 @@ impl Evidence {
             self.client_cpu_seconds / client_seconds,
             self.server_cpu_seconds / server_seconds,
         );
+        // A thread that waits for a CPU has work to do: the machine is too small for it, not its load too light.
+        let (client_waits, server_waits) = (
+            self.client_waited_seconds / client_seconds,
+            self.server_waited_seconds / server_seconds,
+        );
         let (connecting, attempts) = (self.connect_call_seconds / client_seconds, self.attempted.max(1) as f64);
         let call = self.connect_call_seconds / attempts;
         let (who, why) = if self.without_port as f64 / attempts >= STARVED {
@@ -68,9 +76,9 @@ impl Evidence {
                 call * 1e6
             );
             ("port-search", why)
-        } else if client >= BUSY {
+        } else if client + client_waits >= BUSY {
             ("client-cpu", "the client's threads had no time left".to_owned())
-        } else if server >= BUSY {
+        } else if server + server_waits >= BUSY {
             ("server-cpu", "the server's threads had no time left".to_owned())
         } else if self.not_offered > 0 {
             let why = format!("all {} connections that may be open at once were open", self.in_flight);
@@ -89,11 +97,13 @@ impl Evidence {
                 self.lag_p99 * 1e3
             ),
             format!(
-                "busy: client {:.0} % of {} × {:.3} s, server {:.0} % of {} × {:.3} s",
+                "busy: client {:.0} % and {:.0} % waiting for a CPU of {} × {:.3} s, server {:.0} % and {:.0} % of {} × {:.3} s",
                 client * 100.0,
+                client_waits * 100.0,
                 self.client_threads,
                 self.load_seconds,
                 server * 100.0,
+                server_waits * 100.0,
                 self.server_threads,
                 self.load_seconds
             ),
@@ -140,6 +150,12 @@ mod tests {
             ..server
         };
         assert_eq!(who(client).as_deref(), Some("client-cpu"));
+        let kept_waiting = Evidence {
+            client_waited_seconds: 6.0,
+            client_cpu_seconds: 3.0,
+            ..server
+        };
+        assert_eq!(who(kept_waiting).as_deref(), Some("client-cpu"));
         // 8 s in 100,000 calls: 80 µs each.
         let search = Evidence {
             connect_call_seconds: 8.0,
@@ -196,6 +212,7 @@ mod tests {
                 server_threads: threads.1,
                 server_cpu_seconds: cpu.2,
                 in_flight: 16,
+                ..Evidence::default()
             };
             match evidence.bottleneck() {
                 None => prop_assert!(evidence.rate_was_kept()),

@@ -12,6 +12,7 @@ pub struct Control {
     ok: AtomicU64,
     failed: AtomicU64,
     open: AtomicU64,
+    without_books: bool,
 }
 
 /// The load's numbers at one moment.
@@ -25,6 +26,20 @@ pub struct Live {
 }
 
 impl Control {
+    /// For a load of which only the tally is kept: what a bench holds the cost of the books against. No trial uses it.
+    #[must_use]
+    pub fn without_books() -> Self {
+        Self {
+            without_books: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether more is to be booked than the tally.
+    pub(super) fn keeps_books(&self) -> bool {
+        !self.without_books
+    }
+
     /// Ends the load: no further attempt is begun, those under way are cancelled.
     pub fn stop(&self) {
         self.stop.store(true, Relaxed);

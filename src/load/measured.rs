@@ -5,6 +5,7 @@
 
 use nix::libc;
 
+use super::clock::ThreadTime;
 use super::fill_level::{ByFill, Call};
 use super::shard::Shard;
 use crate::record::histogram::LatencyHistogram;
@@ -39,6 +40,8 @@ pub struct Measured {
     pub ended_at: u64,
     /// CPU seconds of the engine's threads.
     pub cpu_seconds: f64,
+    /// Seconds in which they could have run and other threads had the CPUs.
+    pub waited_seconds: f64,
     /// Nanoseconds that were spun away until an intended start, over all threads.
     pub spun_nanos: u64,
     /// Nanoseconds in connect() calls, over all threads.
@@ -46,6 +49,8 @@ pub struct Measured {
     /// Threads that these are the books of.
     pub threads: u32,
     shard: Shard,
+    /// Whether more is booked than the tally.
+    kept: bool,
 }
 
 /// How established connections ended, by who acted first. They add up to the tally's `connected`.
@@ -114,17 +119,31 @@ impl Measured {
             not_offered: 0,
             ended_at: 0,
             cpu_seconds: 0.0,
+            waited_seconds: 0.0,
             spun_nanos: 0,
             connect_call_total: 0,
             threads: 1,
             shard,
+            kept: true,
         }
+    }
+
+    /// Books nothing but the tally where `kept` is false: [`super::Control::without_books`].
+    pub(super) fn kept(mut self, kept: bool) -> Self {
+        self.kept = kept;
+        self
     }
 
     /// Times the connect() call by how full its destination is, too.
     pub(super) fn by_fill(mut self, by_fill: Option<ByFill>) -> Self {
         self.by_fill = by_fill;
         self
+    }
+
+    /// The thread has ended its load.
+    pub(super) fn took(&mut self, time: ThreadTime) {
+        self.cpu_seconds = time.cpu;
+        self.waited_seconds = time.waited;
     }
 
     /// Adds another thread's books of the same load.
@@ -147,6 +166,7 @@ impl Measured {
         self.not_offered += other.not_offered;
         self.ended_at = self.ended_at.max(other.ended_at);
         self.cpu_seconds += other.cpu_seconds;
+        self.waited_seconds += other.waited_seconds;
         self.spun_nanos += other.spun_nanos;
         self.connect_call_total += other.connect_call_total;
         self.threads += other.threads;
@@ -155,7 +175,7 @@ impl Measured {
     /// An attempt begins. `due` is its intended start, None with arrival `max`.
     pub(super) fn begin(&mut self, due: Option<u64>, pair: usize, now: u64) -> Attempt {
         self.tally.attempted += 1;
-        if let Some(due) = due {
+        if let (Some(due), true) = (due, self.kept) {
             self.lag.record(now.saturating_sub(due));
         }
         Attempt {
@@ -173,6 +193,9 @@ impl Measured {
     /// connect() was called and returned, with whatever result.
     pub(super) fn connect_returned(&mut self, attempt: &mut Attempt, called: u64, now: u64) {
         attempt.called = called;
+        if !self.kept {
+            return;
+        }
         self.connect_call.record(now - called);
         self.connect_call_total += now - called;
         if let Some(by_fill) = &mut self.by_fill {
@@ -185,6 +208,9 @@ impl Measured {
         attempt.established = Some(now);
         attempt.port = port;
         self.tally.connected += 1;
+        if !self.kept {
+            return;
+        }
         self.connect.record(now - attempt.called);
         if let Some(due) = attempt.due {
             self.from_intended_start.record(now.saturating_sub(due));
@@ -200,7 +226,7 @@ impl Measured {
     /// One end acts to end an established connection: we just before shutdown() or close(), or the peer as we learn
     /// of it. The first to act counts.
     pub(super) fn ending(&mut self, attempt: &mut Attempt, ending: Ending, now: u64) {
-        if attempt.ending.is_some() {
+        if attempt.ending.is_some() || !self.kept {
             return;
         }
         attempt.ending = Some(ending);
@@ -223,10 +249,13 @@ impl Measured {
     /// close() has returned and everything went as planned.
     pub(super) fn succeed(&mut self, attempt: &Attempt, now: u64) {
         self.tally.ok += 1;
+        self.ended_at = now;
+        if !self.kept {
+            return;
+        }
         self.session.record(now - attempt.called);
         let connect = attempt.established.unwrap_or(now) - attempt.called;
         self.timeline.ok(now, connect);
-        self.ended_at = now;
     }
 
     /// The attempt has failed; an established connection that nobody had begun to end is about to be closed by us.

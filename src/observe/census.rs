@@ -18,19 +18,35 @@ pub enum Side {
 }
 
 /// The addresses and ports that the trial's server listens on.
-#[derive(Debug, Default)]
-pub(super) struct Endpoints(HashSet<SocketAddr, QuickHash>);
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    addresses: HashSet<SocketAddr, QuickHash>,
+    /// A bit for each port that any of them has: most sockets' own ports are not among them.
+    ports: Box<[u64; 1024]>,
+}
 
 impl Endpoints {
     pub(super) fn new(addresses: &[SocketAddr]) -> Self {
-        Self(addresses.iter().copied().map(endpoint).collect())
+        let mut ports = Box::new([0; 1024]);
+        for address in addresses {
+            ports[usize::from(address.port()) / 64] |= 1 << (address.port() % 64);
+        }
+        Self {
+            addresses: addresses.iter().copied().map(endpoint).collect(),
+            ports,
+        }
+    }
+
+    fn contains(&self, address: &SocketAddr) -> bool {
+        let port = address.port();
+        self.ports[usize::from(port) / 64] & 1 << (port % 64) != 0 && self.addresses.contains(address)
     }
 
     pub(super) fn side(&self, tuple: &FourTuple) -> Option<Side> {
-        if self.0.contains(&tuple.local) {
+        if self.contains(&tuple.local) {
             Some(Side::Server)
         } else {
-            self.0.contains(&tuple.remote).then_some(Side::Client)
+            self.contains(&tuple.remote).then_some(Side::Client)
         }
     }
 }
@@ -51,6 +67,13 @@ impl Census {
         self.states[socket.state as usize] += 1;
         self.minis += u64::from(socket.mini);
         self.overdue += u64::from(socket.overdue());
+    }
+
+    /// Enters as TIME_WAIT what is left of so many mini-sockets beside those counted already.
+    pub(super) fn count_time_wait(&mut self, minis: u64) {
+        let time_wait = minis.saturating_sub(self.minis);
+        self.states[State::TimeWait as usize] += time_wait;
+        self.minis += time_wait;
     }
 
     pub(super) fn add(&mut self, other: &Self) {

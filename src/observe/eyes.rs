@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::counters::Snapshot;
 use super::proc_net_tcp;
-use super::sock_diag::{DiagError, SockDiag};
+use super::sock_diag::{DiagError, Listing, SockDiag};
 use super::socket::Socket;
 use super::sockstat;
 
@@ -89,6 +89,8 @@ enum List {
 #[derive(Debug)]
 pub struct Eyes {
     sockstat: ProcFile,
+    /// Absent where the kernel has no IPv6.
+    sockstat6: Option<ProcFile>,
     sockstat_is_ours: bool,
     snmp: ProcFile,
     netstat: ProcFile,
@@ -114,7 +116,7 @@ impl Eyes {
             Source::SockDiag => {
                 let mut diag = SockDiag::open()?;
                 // Only a dump tells whether the modules behind the socket are there.
-                diag.dump(|_| {})?;
+                diag.dump(Listing::All, |_| {})?;
                 List::SockDiag(diag)
             }
             Source::ProcNetTcp => {
@@ -125,6 +127,7 @@ impl Eyes {
         };
         Ok(Self {
             sockstat: ProcFile::open("sockstat")?,
+            sockstat6: ProcFile::open("sockstat6").ok(),
             // One change (Linux 4.12) gave namespaces a sysctl and a count of their own: the sysctl tells of the count.
             sockstat_is_ours: Path::new("/proc/sys/net/ipv4/tcp_max_tw_buckets").exists(),
             snmp: ProcFile::open("snmp")?,
@@ -160,6 +163,22 @@ impl Eyes {
         sockstat::time_wait(&self.text).map(Some).ok_or(missing)
     }
 
+    /// Sockets of the namespace that are no mini-sockets, listeners among them, IPv4 and IPv6.
+    ///
+    /// # Errors
+    /// [`LookError`] when sockstat cannot be read or has no `inuse`.
+    pub fn in_use(&mut self) -> Result<u64, LookError> {
+        let mut sum = 0;
+        for file in std::iter::once(&mut self.sockstat).chain(&mut self.sockstat6) {
+            file.read(&mut self.text)?;
+            sum += sockstat::in_use(&self.text).ok_or(LookError::Missing {
+                expected: "the number `inuse` of TCP",
+                file: "sockstat",
+            })?;
+        }
+        Ok(sum)
+    }
+
     /// The namespace's counters.
     ///
     /// # Errors
@@ -177,16 +196,28 @@ impl Eyes {
     ///
     /// # Errors
     /// Any [`LookError`]; what was visited till then is incomplete.
-    pub fn dump(&mut self, mut visit: impl FnMut(Socket)) -> Result<(), LookError> {
+    pub fn dump(&mut self, visit: impl FnMut(Socket)) -> Result<(), LookError> {
+        self.list(Listing::All, visit)
+    }
+
+    /// Visits each TCP socket of the namespace that is wanted. /proc/net/tcp has no filter: there all are read.
+    ///
+    /// # Errors
+    /// As [`Eyes::dump`].
+    pub fn list(&mut self, wanted: Listing, mut visit: impl FnMut(Socket)) -> Result<(), LookError> {
         match &mut self.list {
-            List::SockDiag(diag) => match diag.dump(visit)? {
+            List::SockDiag(diag) => match diag.dump(wanted, visit)? {
                 true => Ok(()),
                 false => Err(LookError::Interrupted),
             },
             List::ProcNetTcp(files) => {
                 for file in files {
                     file.read(&mut self.text)?;
-                    let lines = proc_net_tcp::parse(&self.text, &mut visit);
+                    let lines = proc_net_tcp::parse(&self.text, |socket| {
+                        if wanted.includes(socket.state) {
+                            visit(socket);
+                        }
+                    });
                     if lines > 0 {
                         return Err(LookError::Lines { lines, file: file.name });
                     }

@@ -1,9 +1,10 @@
 //! The one thread that looks through the eyes of both sides.
 //!
-//! Twenty times a second it reads sockstat (10 µs), once a second it dumps the sockets. Where four-tuples are followed
-//! it reads sockstat a hundred times a second as soon as a TIME_WAIT is due, and dumps when the total has fallen and
-//! stands still again: so the time of a departure is known to some 20 ms although a dump costs milliseconds. Dumps
-//! never take more than their budget, so a fuller table is looked at less often. How it looks is in `watch`.
+//! Twenty times a second it reads sockstat (10 µs), once a second it lists the sockets that wait. Where four-tuples are
+//! followed it reads sockstat a hundred times a second as soon as a TIME_WAIT is due, and lists when the total has fallen
+//! and stands still again: so the time of a departure is known to some 20 ms although a listing costs milliseconds.
+//! Listings never take more than their budget, so a fuller table is looked at less often, and a growing one of a million
+//! not before the end. How it looks is in `watch`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use super::departures::Departure;
 use super::eyes::{Eyes, LookError};
 use super::held_ports::PortCount;
 use super::samples::Sample;
+use super::sock_diag::Listing;
 use super::watch::Watch;
 use crate::record::schema::Observation;
 use crate::tcp::State;
@@ -85,6 +87,8 @@ pub struct Observer {
 pub(super) enum Order {
     Begin(Instant),
     Look(Sender<Result<BTreeMap<State, u64>, LookError>>),
+    Glance(Sender<Result<BTreeMap<State, u64>, LookError>>),
+    Idle(Sender<Result<bool, LookError>>),
     Finish,
 }
 
@@ -100,7 +104,7 @@ impl Observer {
             config,
             live.clone(),
         )?;
-        watch.dump()?;
+        watch.dump(Listing::All)?;
         let (orders, inbox) = channel();
         let thread = std::thread::Builder::new()
             .name("observer".into())
@@ -121,15 +125,37 @@ impl Observer {
         }
     }
 
-    /// Dumps the sockets and reads the counters right now, and returns how many of both sides' sockets are in which
-    /// state: the load's end. Of several calls the last counts.
+    /// Looks at the sockets and the counters right now, and returns how many of both sides' sockets are in which state:
+    /// the load's end. Of several calls the last counts.
     ///
     /// # Errors
     /// [`LookError`] when this look failed.
     pub fn look_now(&self) -> Result<BTreeMap<State, u64>, LookError> {
+        self.ask(Order::Look)
+    }
+
+    /// Both sides' sockets that are neither in TIME_WAIT nor listen, by state: cheaper than [`Observer::look_now`] the
+    /// more there are in TIME_WAIT, and nothing is kept of it.
+    ///
+    /// # Errors
+    /// [`LookError`] when this look failed.
+    pub fn glance(&self) -> Result<BTreeMap<State, u64>, LookError> {
+        self.ask(Order::Glance)
+    }
+
+    /// Whether neither namespace has more sockets in use than when the observer began: mini-sockets and handshakes that
+    /// hang aside. For 20 µs, however many sockets there are; another program's sockets count too.
+    ///
+    /// # Errors
+    /// [`LookError`] when sockstat cannot be read.
+    pub fn is_idle(&self) -> Result<bool, LookError> {
+        self.ask(Order::Idle)
+    }
+
+    fn ask<T>(&self, order: impl FnOnce(Sender<T>) -> Order) -> T {
         let (reply, answer) = channel();
         let gone = "the observer thread lives until it is told to finish";
-        self.orders.send(Order::Look(reply)).expect(gone);
+        self.orders.send(order(reply)).expect(gone);
         answer.recv().expect(gone)
     }
 

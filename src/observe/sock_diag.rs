@@ -37,8 +37,9 @@ const ENTRY: usize = 72;
 const TIMER_TIME_WAIT: u8 = 3;
 /// The states 1 (ESTABLISHED) to 12 (NEW_SYN_RECV), a bit each.
 const ALL_STATES: u32 = 0x1ffe;
-/// The kernel fills 32 KiB a message when the reader has room for it.
-const BUFFER: usize = 256 * 1024;
+/// The kernel fills up to 32 KiB a message when the reader has room for it, and never more (netlink_recvmsg() in
+/// net/netlink/af_netlink.c caps it): a larger buffer would save nothing, and this one stays in the CPU's cache.
+const BUFFER: usize = 64 * 1024;
 /// A dump's next message is queued before recv() returns the one before: waiting at all means that none will come.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -55,6 +56,35 @@ pub enum DiagError {
         at: usize,
         found: usize,
     },
+}
+
+/// Which sockets a dump lists. The kernel passes over the others as it walks its table, which costs it a look at their
+/// state instead of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    All,
+    /// TIME_WAIT and FIN_WAIT2: whatever a mini-socket can be.
+    Waiting,
+    /// All but TIME_WAIT and listeners: what has something left to do.
+    Moving,
+}
+
+impl Listing {
+    /// Whether it lists sockets in this state.
+    #[must_use]
+    pub fn includes(self, state: State) -> bool {
+        match self {
+            Self::All => true,
+            Self::Waiting => matches!(state, State::TimeWait | State::FinWait2),
+            Self::Moving => !matches!(state, State::TimeWait | State::Listen),
+        }
+    }
+
+    /// `idiag_states`.
+    fn states(self) -> u32 {
+        let wanted = State::ALL.into_iter().filter(|state| self.includes(*state));
+        wanted.fold(0, |states, state| states | 1 << state as u32) & ALL_STATES
+    }
 }
 
 /// How far one received buffer brought the dump.
@@ -102,13 +132,14 @@ impl SockDiag {
         })
     }
 
-    /// Visits each TCP socket of the namespace, IPv4 and IPv6. False when the kernel called the dump interrupted.
+    /// Visits the TCP sockets of the namespace that are wanted, IPv4 and IPv6. False when the kernel called the dump
+    /// interrupted.
     ///
     /// # Errors
     /// Any [`DiagError`]; what was visited till then is incomplete.
-    pub fn dump(&mut self, mut visit: impl FnMut(Socket)) -> Result<bool, DiagError> {
+    pub fn dump(&mut self, wanted: Listing, mut visit: impl FnMut(Socket)) -> Result<bool, DiagError> {
         self.sequence = self.sequence.wrapping_add(1);
-        let request = request(self.sequence);
+        let request = request(self.sequence, wanted.states());
         socket::send(self.socket.as_raw_fd(), &request, MsgFlags::empty()).map_err(|errno| DiagError::Call {
             call: "send",
             source: errno.into(),
@@ -146,7 +177,7 @@ impl SockDiag {
         })?;
         if length > self.buffer.len() {
             return Err(DiagError::Malformed {
-                expected: "a message that fits 256 KiB",
+                expected: "a message that fits 64 KiB",
                 at: 0,
                 found: length,
             });
@@ -156,14 +187,14 @@ impl SockDiag {
 }
 
 /// A request for every TCP socket in any state.
-fn request(sequence: u32) -> [u8; HEADER + REQUEST] {
+fn request(sequence: u32, states: u32) -> [u8; HEADER + REQUEST] {
     let mut bytes = [0; HEADER + REQUEST];
     bytes[0..4].copy_from_slice(&((HEADER + REQUEST) as u32).to_ne_bytes());
     bytes[4..6].copy_from_slice(&TCPDIAG_GETSOCK.to_ne_bytes());
     bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
     bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
     // inet_diag_req: four bytes of family and lengths, 48 of socket identity, then the states.
-    bytes[HEADER + 52..HEADER + 56].copy_from_slice(&ALL_STATES.to_ne_bytes());
+    bytes[HEADER + 52..HEADER + 56].copy_from_slice(&states.to_ne_bytes());
     bytes
 }
 

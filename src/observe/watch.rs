@@ -1,6 +1,11 @@
 //! What the observer's thread does: when to look, and putting looks together.
 //!
-//! Whose a socket is, what departed, and how a total is shared out is told by `census`, `departures` and `samples`.
+//! Whose a socket is, what departed, and how a total is shared out is told by `census`, `departures` and `samples`; what
+//! may be spent by `budget`; the load's end is looked at in `last`. A regular listing is of what waits alone, and only in
+//! namespaces where sockstat counts any: what else is open is asked for at the end.
+
+mod last;
+mod namespace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,16 +13,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use self::namespace::Namespace;
 use super::budget::Budget;
 use super::census::{Census, Endpoints, Side};
-use super::counters::{self, Snapshot};
+use super::counters;
 use super::cpu::thread_time;
 use super::departures::Departures;
 use super::eyes::{Eyes, LookError};
 use super::held_ports::{HeldPorts, PortCount};
 use super::observer::{Config, Observed, Order, SideObserved};
 use super::samples::{Holder, Sample, Samples};
-use crate::record::schema::Observation;
+use super::sock_diag::Listing;
+use crate::record::schema::{LastLook, Looks, Observation};
 use crate::tcp::State;
 
 /// Between two readings of sockstat; the second while a TIME_WAIT that is followed may end any moment.
@@ -25,19 +32,6 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 const SAMPLE_CLOSELY_EVERY: Duration = Duration::from_millis(10);
 /// Between two dumps, as long as the budget allows them.
 const DUMP_EVERY: Duration = Duration::from_secs(1);
-/// Dumps that may be tried for the load's end, where the kernel calls one interrupted.
-const LOOKS_AT_END: u32 = 3;
-
-/// One namespace, and what the last looks at it gave.
-#[derive(Debug)]
-struct Namespace {
-    eyes: Eyes,
-    before: Snapshot,
-    after: Snapshot,
-    holder: Holder,
-    /// sockstat just before the last dump; None on kernels that do not count by namespace.
-    total: Option<u64>,
-}
 
 /// The thread's own state.
 #[derive(Debug)]
@@ -48,7 +42,7 @@ pub(super) struct Watch {
     live: Arc<[AtomicU64; 2]>,
     /// When the first TIME_WAIT of the last dump will be due, where they are followed.
     next_end: Option<Instant>,
-    last_look: Instant,
+    looked_at: Instant,
     budget: Budget,
     last_dump: Instant,
     /// The last two totals of all namespaces, to see that a fall is over.
@@ -59,10 +53,11 @@ pub(super) struct Watch {
     departures: Option<Departures>,
     sides: [SideObserved; 2],
     census: [Census; 2],
-    /// In a look for the load's end: which ports the client keeps.
-    held_ports: Option<HeldPorts>,
     client_ports: PortCount,
     looked: bool,
+    last_look: Option<LastLook>,
+    /// What looks cost, by kind.
+    looks: BTreeMap<&'static str, Looks>,
     end_seconds: f64,
     began: Instant,
     sockstat_samples: u64,
@@ -74,15 +69,8 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(eyes: Vec<Eyes>, config: Config, live: Arc<[AtomicU64; 2]>) -> Result<Self, LookError> {
         let mut namespaces = Vec::with_capacity(eyes.len());
-        for mut eyes in eyes {
-            let before = eyes.counters()?;
-            namespaces.push(Namespace {
-                eyes,
-                after: before.clone(),
-                before,
-                holder: Holder::Nobody,
-                total: None,
-            });
+        for eyes in eyes {
+            namespaces.push(Namespace::new(eyes)?);
         }
         let now = Instant::now();
         Ok(Self {
@@ -91,7 +79,7 @@ impl Watch {
             origin: config.origin,
             live,
             next_end: None,
-            last_look: now,
+            looked_at: now,
             budget: Budget::default(),
             last_dump: now,
             totals: [0; 2],
@@ -100,9 +88,10 @@ impl Watch {
             departures: config.tuples.then(Departures::default),
             sides: Default::default(),
             census: Default::default(),
-            held_ports: None,
             client_ports: PortCount::default(),
             looked: false,
+            last_look: None,
+            looks: BTreeMap::new(),
             end_seconds: 0.0,
             began: now,
             sockstat_samples: 0,
@@ -120,6 +109,12 @@ impl Watch {
                 Ok(Order::Look(reply)) => {
                     // Nobody waits for the answer of a caller that is gone.
                     let _ = reply.send(self.look_at_end());
+                }
+                Ok(Order::Glance(reply)) => {
+                    let _ = reply.send(self.glance());
+                }
+                Ok(Order::Idle(reply)) => {
+                    let _ = reply.send(self.is_idle());
                 }
                 Ok(Order::Begin(origin)) => {
                     self.origin = origin;
@@ -149,17 +144,26 @@ impl Watch {
     /// A regular look: sockstat, and a dump if one is due.
     fn look(&mut self) -> Result<(), LookError> {
         let now = Instant::now();
-        self.budget.earn(now - self.last_look);
-        self.last_look = now;
         self.sample()?;
-        let waited = self.last_dump.elapsed() >= DUMP_EVERY;
+        let sockets = self.totals[1];
+        self.budget.earn(now - self.looked_at, sockets);
+        self.looked_at = now;
+        let waited = self.last_dump.elapsed() >= DUMP_EVERY && self.sees_change();
         let called_for = waited || self.unattributed() || self.departed();
-        let follow = self.departures.is_some() && self.budget.full();
-        if follow || called_for && self.budget.affords_one() {
-            self.dump()
+        let follow = self.departures.is_some() && self.budget.full(sockets);
+        if (follow || called_for) && self.budget.affords_one(sockets, thread_time(), self.began.elapsed()) {
+            self.dump(Listing::Waiting)
         } else {
             Ok(())
         }
+    }
+
+    /// Whether another listing could tell anything: not where sockstat tells that there is nothing to list, and was
+    /// nothing before.
+    fn sees_change(&self) -> bool {
+        let counted = self.namespaces.iter().all(|namespace| namespace.total.is_some());
+        let nobody = |namespace: &Namespace| namespace.holder == Holder::Nobody;
+        !(counted && self.totals[1] == 0 && self.namespaces.iter().all(nobody))
     }
 
     /// Whether there is a total now where the last dump found nobody to hold it.
@@ -180,6 +184,7 @@ impl Watch {
 
     /// Reads sockstat of each namespace.
     fn sample(&mut self) -> Result<(), LookError> {
+        let cpu = thread_time();
         let mut totals = [None; 2];
         for (namespace, total) in self.namespaces.iter_mut().zip(&mut totals) {
             *total = namespace.eyes.mini_sockets()?;
@@ -194,21 +199,39 @@ impl Watch {
                 Ordering::Relaxed,
             );
         }
+        self.count_look("sockstat", 0, cpu);
         Ok(())
     }
 
-    /// Lists every socket, and settles what waited for it.
-    pub(super) fn dump(&mut self) -> Result<(), LookError> {
+    /// Enters what a look cost that began at `cpu` of the thread's time.
+    fn count_look(&mut self, kind: &'static str, sockets: u64, cpu: Duration) -> Duration {
+        let cost = thread_time() - cpu;
+        let looks = self.looks.entry(kind).or_default();
+        looks.count += 1;
+        looks.sockets += sockets;
+        looks.cpu_seconds += cost.as_secs_f64();
+        cost
+    }
+
+    /// Lists the sockets that are wanted, and settles what waited for it.
+    pub(super) fn dump(&mut self, wanted: Listing) -> Result<(), LookError> {
         let cpu = thread_time();
         self.longest_gap = self.longest_gap.max(self.last_dump.elapsed());
         self.last_dump = Instant::now();
         self.dumps += 1;
-        let result = self.list_sockets();
-        self.budget.spend(thread_time() - cpu);
+        let mut listed = 0;
+        let result = self.list_sockets(wanted, &mut listed);
+        let kind = match wanted {
+            Listing::All => "listing of all",
+            Listing::Waiting => "listing of what waits",
+            Listing::Moving => "listing of what moves",
+        };
+        let cost = self.count_look(kind, listed, cpu);
+        self.budget.spend(cost, listed);
         result
     }
 
-    fn list_sockets(&mut self) -> Result<(), LookError> {
+    fn list_sockets(&mut self, wanted: Listing, listed: &mut u64) -> Result<(), LookError> {
         for namespace in &mut self.namespaces {
             namespace.total = namespace.eyes.mini_sockets()?;
         }
@@ -217,25 +240,42 @@ impl Watch {
         if let Some(departures) = &mut self.departures {
             departures.begin(began);
         }
+        let minis = self.namespaces.iter().filter_map(|namespace| namespace.total).sum();
+        let dear = self.budget.is_dear(minis);
         let mut next_end = u32::MAX;
         let mut result = Ok(());
+        let mut held_ports = HeldPorts::default();
         for (namespace, holder) in self.namespaces.iter_mut().zip(&mut holders) {
             let mut here = <[Census; 2]>::default();
             let mut strangers = 0;
-            let listed = namespace.eyes.dump(|socket| match self.endpoints.side(&socket.tuple) {
-                Some(side) => {
-                    here[side as usize].count(&socket);
-                    if let (Some(ports), Side::Client, true) = (&mut self.held_ports, side, socket.mini) {
-                        ports.see(socket.tuple.local);
-                    }
-                    if let (Some(departures), State::TimeWait) = (&mut self.departures, socket.state) {
-                        departures.see(side, &socket);
-                        next_end = next_end.min(socket.expires_ms);
-                    }
+            // A walk through the kernel's table for nothing: none waits, and nothing else is there but what was before.
+            if namespace.total == Some(0) && (wanted == Listing::Waiting || dear && namespace.is_idle()?) {
+                *holder = Holder::Nobody;
+                if let (Listing::All, Some((_, before))) = (wanted, &namespace.before_load) {
+                    sides.iter_mut().zip(before).for_each(|(side, here)| side.add(here));
                 }
-                None => strangers += u64::from(socket.mini),
+                continue;
+            }
+            let ended = namespace.eyes.list(wanted, |socket| {
+                *listed += 1;
+                match self.endpoints.side(&socket.tuple) {
+                    Some(side) => {
+                        here[side as usize].count(&socket);
+                        if let (Side::Client, true) = (side, socket.mini) {
+                            held_ports.see(socket.tuple.local);
+                        }
+                        if let (Some(departures), State::TimeWait) = (&mut self.departures, socket.state) {
+                            departures.see(side, &socket);
+                            next_end = next_end.min(socket.expires_ms);
+                        }
+                    }
+                    None => strangers += u64::from(socket.mini),
+                }
             });
-            result = result.and(listed);
+            result = result.and(ended);
+            if wanted == Listing::All && namespace.before_load.is_none() {
+                namespace.before_load = Some((namespace.eyes.in_use()?, here.clone()));
+            }
             *holder = Holder::of(&here[0], &here[1], strangers);
             for (side, here) in sides.iter_mut().zip(&here) {
                 side.add(here);
@@ -247,6 +287,7 @@ impl Watch {
             self.next_end = (next_end < u32::MAX).then(|| self.last_dump + Duration::from_millis(next_end.into()));
         }
         result?;
+        self.client_ports = held_ports.count();
         self.settle(holders);
         self.take(sides);
         Ok(())
@@ -296,40 +337,12 @@ impl Watch {
         self.census = census;
     }
 
-    /// The look at the load's end: its counts are the `end` values, and the counters stop here.
-    fn look_at_end(&mut self) -> Result<BTreeMap<State, u64>, LookError> {
-        let mut looks = 1;
-        self.held_ports = Some(HeldPorts::default());
-        while let Err(error) = self.dump() {
-            if looks == LOOKS_AT_END || !matches!(error, LookError::Interrupted) {
-                return Err(error);
-            }
-            looks += 1;
-            self.held_ports = Some(HeldPorts::default());
-        }
-        self.client_ports = self.held_ports.take().map(|ports| ports.count()).unwrap_or_default();
-        for namespace in &mut self.namespaces {
-            namespace.after = namespace.eyes.counters()?;
-        }
-        for (side, census) in self.sides.iter_mut().zip(&self.census) {
-            side.end = census.time_wait();
-            side.held = census.minis;
-            let by_name = |(state, count): (State, u64)| (state.name().to_owned(), count);
-            side.states = census.by_state().into_iter().map(by_name).collect();
-        }
-        self.looked = true;
-        self.end_seconds = self.seconds();
-        let mut both = self.census[0].clone();
-        both.add(&self.census[1]);
-        Ok(both.by_state())
-    }
-
     fn finish(mut self) -> Observed {
         if !self.looked {
             let result = self.look_at_end();
             self.note(result.map(|_| ()));
         } else if self.departures.as_ref().is_some_and(Departures::unconfirmed) {
-            let result = self.dump();
+            let result = self.dump(Listing::Waiting);
             self.note(result);
         }
         let observed = self.began.elapsed();
@@ -354,6 +367,12 @@ impl Watch {
                 socket_dumps: self.dumps,
                 longest_gap_seconds: self.longest_gap.as_secs_f64(),
                 source,
+                looks: self
+                    .looks
+                    .into_iter()
+                    .map(|(kind, looks)| (kind.to_owned(), looks))
+                    .collect(),
+                last_look: self.last_look,
                 trouble: self.trouble,
             },
         }

@@ -109,6 +109,8 @@ fn measured() -> Record {
             socket_dumps: 22,
             longest_gap_seconds: 1.021,
             source: "sock_diag".into(),
+            looks: BTreeMap::new(),
+            last_look: None,
             trouble: None,
         }),
         timeline: timeline(),

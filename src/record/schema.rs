@@ -3,11 +3,15 @@
 //! Seconds are floats in keys that end in `_seconds` (and `t`), microseconds in `_us`, rates per second in
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
+mod looks;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use looks::{LastLook, Looks};
 
 /// The `schema` key of every record.
 pub const SCHEMA: &str = "linger.record/1";
@@ -498,6 +502,13 @@ pub struct Observation {
     pub longest_gap_seconds: f64,
     /// sock_diag or /proc/net/tcp.
     pub source: String,
+    /// What the looks cost, by kind: `sockstat`, `listing of what waits` (TIME_WAIT and FIN_WAIT2), `listing of what
+    /// moves` (neither TIME_WAIT nor a listener), `listing of all`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub looks: BTreeMap<String, Looks>,
+    /// The look that gave the `end` values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_look: Option<LastLook>,
     /// The first look that failed; absent when none did. What was observed is then incomplete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,

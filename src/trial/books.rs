@@ -175,8 +175,10 @@ fn load_ran(plan: &TrialPlan, results: &Results) -> LoadRan {
         connect_call_seconds: measured.connect_call_total as f64 / 1e9,
         client_threads: load.client_threads,
         client_cpu_seconds: measured.cpu_seconds - load.spun_seconds,
+        client_waited_seconds: measured.waited_seconds,
         server_threads: load.server_threads,
         server_cpu_seconds: results.served.as_ref().map_or(0.0, |served| served.cpu_seconds),
+        server_waited_seconds: results.served.as_ref().map_or(0.0, |served| served.waited_seconds),
         in_flight: plan.load.in_flight,
     };
     LoadRan {

@@ -304,7 +304,7 @@ impl Connection {
     }
 
     fn peer_ends(&mut self, client: &mut Client<'_>, ending: Ending) -> Step {
-        let now = client.clock.nanos();
+        let now = client.time_of_ending();
         client.measured.ending(&mut self.attempt, ending, now);
         self.state = State::Ended;
         Step::Next
@@ -320,7 +320,7 @@ impl Connection {
             CloseMode::Abortive => Ending::Aborted,
             _ => Ending::ClosedFirst,
         };
-        let now = client.clock.nanos();
+        let now = client.time_of_ending();
         client.measured.ending(&mut self.attempt, ending, now);
         if close.mode == CloseMode::HalfClose {
             self.socket.shutdown(std::net::Shutdown::Write).map_err(failed)?;
@@ -344,6 +344,12 @@ impl Connection {
 }
 
 impl Client<'_> {
+    /// When one end acts to end a connection: only where four-tuples are followed does anybody ask, and a look at the
+    /// clock is a third of a per cent of a connection.
+    fn time_of_ending(&self) -> u64 {
+        if self.work.tuples { self.clock.nanos() } else { 0 }
+    }
+
     /// Whether an abortive close leaves the socket for the next connection.
     pub(super) fn reuses_descriptors(&self) -> bool {
         let close = &self.work.close;

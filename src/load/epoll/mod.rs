@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 
 use self::connection::{Client, Connection, Spare, State, Step};
-use super::clock::{nanos, thread_cpu_seconds};
+use super::clock::{ThreadTime, nanos};
 use super::deadlines::Deadlines;
 use super::fill_level::ByFill;
 use super::offer::Offer;
@@ -79,11 +79,12 @@ impl<'a> Loop<'a> {
             return Err(EngineError::Missing("source port"));
         }
         let tuples = work.tuples.then(|| TupleClock::new(offer.pairs()));
+        let books = Measured::new(tuples, work.shard).kept(control.keeps_books());
         let by_fill = ByFill::new(work, offer.pairs());
         let slots = u64::from(load.in_flight).min(load.connections.unwrap_or(u64::MAX)) as usize;
         let [connect, io, hold] = [load.connect_timeout, load.io_timeout, load.hold].map(nanos);
         Ok(Self {
-            client: Client::new(work, clock, Measured::new(tuples, work.shard).by_fill(by_fill)),
+            client: Client::new(work, clock, books.by_fill(by_fill)),
             control,
             offer,
             ports,
@@ -100,7 +101,7 @@ impl<'a> Loop<'a> {
     }
 
     fn run(mut self) -> Result<Measured, EngineError> {
-        let cpu = thread_cpu_seconds();
+        let began = ThreadTime::now();
         loop {
             if self.control.stopped() {
                 self.offer.stop(self.now());
@@ -118,7 +119,7 @@ impl<'a> Loop<'a> {
         }
         let mut measured = self.client.measured;
         measured.not_offered = self.offer.not_offered();
-        measured.cpu_seconds = thread_cpu_seconds() - cpu;
+        measured.took(began.elapsed());
         Ok(measured)
     }
 

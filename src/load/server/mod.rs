@@ -21,7 +21,7 @@ use self::connection::{Connection, End, Step};
 use self::conversation::Dialogue;
 pub use self::served::{Conversations, Served};
 pub use self::work::ServerWork;
-use super::clock::{nanos, thread_cpu_seconds};
+use super::clock::{ThreadTime, nanos};
 use super::deadlines::Deadlines;
 use super::poller::Poller;
 use super::stream;
@@ -180,7 +180,7 @@ impl<'a> Server<'a> {
     }
 
     fn run(mut self) -> Result<Served, EngineError> {
-        let cpu = thread_cpu_seconds();
+        let began = ThreadTime::now();
         let (mut stopped_at, mut hurried) = (None, false);
         loop {
             let now = self.clock.nanos();
@@ -205,7 +205,8 @@ impl<'a> Server<'a> {
         let mut served = self.service.served;
         served.counts.open_at_end = self.slots.iter().flatten().count() as u64;
         served.counts.accept_failed = self.acceptor.failed_by_name();
-        served.cpu_seconds = thread_cpu_seconds() - cpu;
+        let time = began.elapsed();
+        (served.cpu_seconds, served.waited_seconds) = (time.cpu, time.waited);
         served.conversations = self.service.dialogue.map(|dialogue| dialogue.told);
         Ok(served)
     }

@@ -12,6 +12,8 @@ pub struct Served {
     pub aborted: u64,
     /// CPU seconds of the server's threads.
     pub cpu_seconds: f64,
+    /// Seconds in which they could have run and other threads had the CPUs.
+    pub waited_seconds: f64,
     /// What was said; None where no protocol is spoken, or echo that is but counted.
     pub conversations: Option<Conversations>,
 }
@@ -93,6 +95,7 @@ impl Served {
         }
         self.aborted += other.aborted;
         self.cpu_seconds += other.cpu_seconds;
+        self.waited_seconds += other.waited_seconds;
         if let (Some(mine), Some(theirs)) = (&mut self.conversations, &other.conversations) {
             mine.merge(theirs);
         }

@@ -15,7 +15,7 @@ use nix::libc;
 
 use self::connection::{Connection, State, bytes, our_ending};
 use self::ring::{Done, Messages, Place, Ring, Step};
-use super::clock::{nanos, thread_cpu_seconds};
+use super::clock::{ThreadTime, nanos};
 use super::deadlines::Deadlines;
 use super::measured::Ending;
 use super::offer::Offer;
@@ -128,7 +128,7 @@ impl<'a> Loop<'a> {
             work,
             clock,
             control,
-            measured: Measured::new(None, work.shard),
+            measured: Measured::new(None, work.shard).kept(control.keeps_books()),
             exchange: Exchange::new(load, work.protocol),
             offer: Offer::new(work),
             ring: Ring::new(slots, messages(work))?,
@@ -140,7 +140,7 @@ impl<'a> Loop<'a> {
     }
 
     fn run(mut self) -> Result<Measured, EngineError> {
-        let cpu = thread_cpu_seconds();
+        let began = ThreadTime::now();
         let enter = failed("io_uring_enter");
         let mut cancelled = false;
         loop {
@@ -163,7 +163,7 @@ impl<'a> Loop<'a> {
         }
         let mut measured = self.measured;
         measured.not_offered = self.offer.not_offered();
-        measured.cpu_seconds = thread_cpu_seconds() - cpu;
+        measured.took(began.elapsed());
         Ok(measured)
     }
 
