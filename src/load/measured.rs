@@ -33,6 +33,7 @@ pub struct Measured {
     pub timeline: Timeline,
     pub tuples: Option<TupleClock>,
     pub endings: Endings,
+    pub said: Said,
     /// Attempts that were due and could not be begun before the load's end; 0 with arrival `max`, where none is due.
     pub not_offered: u64,
     /// When the last attempt ended, in nanoseconds since the beginning.
@@ -46,6 +47,25 @@ pub struct Measured {
     /// Threads that these are the books of.
     pub threads: u32,
     shard: Shard,
+}
+
+/// What was said over all connections, where a protocol is spoken that has to be understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Requests that the client made.
+    pub requests: u64,
+    /// Complete responses.
+    pub responses: u64,
+    /// Of these, those that tell of an error: data, and no failure of the attempt.
+    pub errors: u64,
+}
+
+impl std::ops::AddAssign for Said {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.responses += other.responses;
+        self.errors += other.errors;
+    }
 }
 
 /// How established connections ended, by who acted first. They add up to the tally's `connected`.
@@ -111,6 +131,7 @@ impl Measured {
             timeline: Timeline::default(),
             tuples,
             endings: Endings::default(),
+            said: Said::default(),
             not_offered: 0,
             ended_at: 0,
             cpu_seconds: 0.0,
@@ -144,6 +165,7 @@ impl Measured {
             mine.merge(theirs);
         }
         self.endings += other.endings;
+        self.said += other.said;
         self.not_offered += other.not_offered;
         self.ended_at = self.ended_at.max(other.ended_at);
         self.cpu_seconds += other.cpu_seconds;

@@ -59,6 +59,7 @@ fn measured() -> Record {
             attempted: PORTS + REFUSED,
             not_offered: 0,
         }),
+        requests: None,
         outcomes: Some(Outcomes {
             ok: PORTS,
             failed_total: REFUSED,
@@ -221,6 +222,7 @@ pub(crate) fn unavailable() -> Record {
         fill: None,
         offered: None,
         outcomes: None,
+        requests: None,
         server: None,
         latency: None,
         rates: None,

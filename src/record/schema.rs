@@ -3,11 +3,15 @@
 //! Seconds are floats in keys that end in `_seconds` (and `t`), microseconds in `_us`, rates per second in
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
+mod requests;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use self::requests::Requests;
 
 /// The `schema` key of every record.
 pub const SCHEMA: &str = "linger.record/1";
@@ -49,6 +53,9 @@ pub struct Record {
     pub offered: Option<Offered>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
+    /// Absent with protocols `none` and `echo`, which have no messages but bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Requests>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSide>,
     #[serde(skip_serializing_if = "Option::is_none")]

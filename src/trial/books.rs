@@ -12,14 +12,14 @@ use crate::lab::machine::Machine;
 use crate::load::fill_level::STEPS;
 use crate::load::measured::Endings;
 use crate::load::server::Served;
-use crate::load::{Evidence, Measured};
+use crate::load::{self, Evidence, Measured};
 use crate::model::residual::residual;
 use crate::observe::{Departure, Observed, SideObserved};
 use crate::record::ledger::{self, Books, Closes, Counted};
 use crate::record::schema::{
     ByFillRow, Clock, Counters, Distribution, Environment, Failed, FillRan, Latencies, Latency, Ledger, Linger,
-    LoadRan, Memory, Offered, Outcomes, Overdue, PeakEnd, Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow,
-    Status, TimeWait, TimelinePoint, Verdict,
+    LoadRan, Memory, Offered, Outcomes, Overdue, PeakEnd, Rates, Record, Requests, SCHEMA, ServerSide, SideSysctls,
+    SlabRow, Status, TimeWait, TimelinePoint, Verdict,
 };
 use crate::record::tally::{Cause, Phase, Tally};
 use crate::scenario::plan::TrialPlan;
@@ -62,6 +62,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
         fill: None,
         offered: None,
         outcomes: None,
+        requests: None,
         server: None,
         latency: None,
         rates: None,
@@ -134,6 +135,7 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         load: Some(load_ran(plan, &results)),
         fill: results.fill.as_ref().map(fill_ran),
         offered: Some(offered(plan, &results.measured)),
+        requests: requests(plan, &results.measured),
         server: results.served.as_ref().map(Served::summary),
         latency: Some(latencies(plan, &results.measured)),
         rates: Some(rates(&results, load_seconds)),
@@ -200,6 +202,15 @@ fn outcomes(measured: &Measured) -> Outcomes {
         connected: measured.tally.connected,
         failed: failures(&measured.tally),
     }
+}
+
+fn requests(plan: &TrialPlan, measured: &Measured) -> Option<Requests> {
+    let said = measured.said;
+    load::is_understood(plan.server.protocol).then_some(Requests {
+        sent: said.requests,
+        answered: said.responses,
+        errors: said.errors,
+    })
 }
 
 fn failures(tally: &Tally) -> Vec<Failed> {

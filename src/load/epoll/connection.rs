@@ -8,11 +8,13 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket};
 
+use crate::load::conversation::{Conversation, Conversations, Need};
 use crate::load::measured::{Attempt, Ending};
 use crate::load::pairs::Pair;
 use crate::load::poller::Interest;
 use crate::load::stream::{self, Transfer, errno};
-use crate::load::{Clock, Exchange, Measured, PIECE, Work};
+use crate::load::{Clock, Exchange, Measured, PIECE, Work, is_understood, session};
+use crate::protocol::MAX_MESSAGE;
 use crate::record::tally::{Cause, Phase};
 use crate::scenario::spec::Source;
 use crate::tcp::options::{disconnect, has_local_port_range, set_bind_address_no_port, set_local_port_range};
@@ -36,8 +38,10 @@ pub(super) struct Client<'a> {
     /// Whether source `owned` can leave connect() one port; else bind() has to take it.
     owns_by_range: bool,
     request: Vec<u8>,
-    /// What is received, of which only the number matters.
-    buffer: Vec<u8>,
+    /// What is received, by whichever connection.
+    pub(super) buffer: Vec<u8>,
+    /// Where what is said has to be understood.
+    conversations: Option<Conversations>,
 }
 
 #[derive(Debug)]
@@ -47,14 +51,18 @@ pub(super) struct Connection {
     pub(super) state: State,
     /// What the poller was last told to watch for.
     pub(super) watched: Option<Interest>,
+    /// What is said, once established and where it has to be understood.
+    pub(super) conversation: Option<Box<Conversation>>,
     destination: usize,
-    requests_left: u32,
+    pub(super) requests_left: u32,
     bytes_left: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Connecting,
+    /// A protocol is spoken, and waits for something.
+    Conversing(Need),
     Sending,
     Receiving,
     /// Held open until its time is over.
@@ -85,8 +93,8 @@ impl State {
     pub(super) fn phase(self) -> Phase {
         match self {
             Self::Connecting => Phase::Connect,
-            Self::Sending => Phase::Send,
-            Self::Receiving | Self::Draining | Self::AwaitingClose => Phase::Recv,
+            Self::Sending | Self::Conversing(Need::Output) => Phase::Send,
+            Self::Receiving | Self::Conversing(Need::Input) | Self::Draining | Self::AwaitingClose => Phase::Recv,
             Self::Held | Self::Closing | Self::Ended => Phase::Close,
         }
     }
@@ -95,6 +103,12 @@ impl State {
 impl<'a> Client<'a> {
     pub(super) fn new(work: &'a Work, clock: &'a Clock, measured: Measured) -> Self {
         let exchange = Exchange::new(&work.load, work.protocol);
+        let conversations = conversations(work);
+        let piece = if conversations.is_some() {
+            MAX_MESSAGE
+        } else {
+            PIECE as usize
+        };
         Self {
             work,
             clock,
@@ -108,7 +122,8 @@ impl<'a> Client<'a> {
             destinations: work.destinations.iter().map(|address| (*address).into()).collect(),
             owns_by_range: work.client.source == Source::Owned && has_local_port_range(),
             request: exchange.request(work),
-            buffer: exchange.buffer(PIECE as usize),
+            buffer: exchange.buffer(piece),
+            conversations,
         }
     }
 
@@ -148,6 +163,7 @@ impl<'a> Client<'a> {
             attempt,
             state: State::Connecting,
             watched,
+            conversation: None,
             destination: pair.destination,
             requests_left: self.exchange.requests,
             bytes_left: 0,
@@ -208,6 +224,7 @@ impl Connection {
     pub(super) fn step(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
         match self.state {
             State::Connecting => self.connecting(client),
+            State::Conversing(_) => self.conversing(client),
             State::Sending => self.sending(client),
             State::Receiving => self.receiving(client),
             State::Held => Ok(Step::Wait),
@@ -234,6 +251,16 @@ impl Connection {
             }
         }
         self.establish(client);
+        self.conversation = client.conversations.as_mut().map(Conversations::begin);
+        if self
+            .conversation
+            .as_ref()
+            .is_some_and(|conversation| !conversation.is_ready())
+        {
+            // The server speaks first.
+            self.state = State::Conversing(Need::Input);
+            return Ok(Step::Next);
+        }
         Ok(self.next_request(client))
     }
 
@@ -248,9 +275,12 @@ impl Connection {
     }
 
     /// The next request, or what follows the last response.
-    fn next_request(&mut self, client: &Client<'_>) -> Step {
+    pub(super) fn next_request(&mut self, client: &mut Client<'_>) -> Step {
         if self.requests_left > 0 {
             self.requests_left -= 1;
+            if self.conversation.is_some() {
+                return self.ask(client);
+            }
             self.bytes_left = client.exchange.request_bytes;
             self.state = State::Sending;
             return Step::Next;
@@ -269,7 +299,7 @@ impl Connection {
     }
 
     /// A first wait for the peer needs no try: the poller tells of what is there already.
-    fn await_peer(&mut self, state: State) -> Step {
+    pub(super) fn await_peer(&mut self, state: State) -> Step {
         self.state = state;
         if self.watched.is_none() { Step::Wait } else { Step::Next }
     }
@@ -296,6 +326,8 @@ impl Connection {
 
     fn awaiting_close(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
         match stream::drain(&self.socket, &mut client.buffer) {
+            // The server had enough before the client had.
+            Ok(Transfer::Eof) if self.requests_left > 0 => Err((Phase::Recv, Cause::UnexpectedEof)),
             Ok(Transfer::Eof) => Ok(self.peer_ends(client, Ending::PeerClosedFirst)),
             Ok(_) => Ok(Step::Wait),
             Err(Errno::ECONNRESET) if client.expects_reset() => Ok(self.peer_ends(client, Ending::PeerReset)),
@@ -344,6 +376,13 @@ impl Connection {
 }
 
 impl Client<'_> {
+    /// Keeps what a connection spoke with for the next one.
+    pub(super) fn retire(&mut self, conversation: Option<Box<Conversation>>) {
+        if let (Some(conversations), Some(conversation)) = (&mut self.conversations, conversation) {
+            conversations.end(conversation);
+        }
+    }
+
     /// Whether an abortive close leaves the socket for the next connection.
     pub(super) fn reuses_descriptors(&self) -> bool {
         let close = &self.work.close;
@@ -354,6 +393,14 @@ impl Client<'_> {
     fn expects_reset(&self) -> bool {
         self.work.close.closer == Closer::Server && self.work.close.mode == CloseMode::Abortive
     }
+}
+
+/// None where nothing is said, or so many bytes that are but counted.
+fn conversations(work: &Work) -> Option<Conversations> {
+    let kind = session::kind(work.protocol).filter(|_| is_understood(work.protocol))?;
+    // When the server closes is its own affair.
+    let settings = session::settings(work.load.request_bytes, work.load.response_bytes, 0);
+    Some(Conversations::new(kind, settings))
 }
 
 fn cause(error: &std::io::Error) -> Cause {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::load::Exchange;
+use crate::load::{Exchange, is_understood};
 use crate::scenario::plan::{ClosePlan, LoadPlan, ServerPlan};
 use crate::scenario::spec::Protocol;
 use crate::tcp::Closer;
@@ -68,9 +68,8 @@ impl ServerWork {
     /// Whether messages have to be understood: else bytes are counted, which is faster.
     pub(super) fn is_conversation(&self) -> bool {
         match self.server.protocol {
-            Protocol::None => false,
             Protocol::Echo => self.requests.is_none() || self.server.manner != Default::default(),
-            Protocol::Http | Protocol::Mysql | Protocol::Memcached | Protocol::Redis => true,
+            protocol => is_understood(protocol),
         }
     }
 
