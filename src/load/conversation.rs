@@ -121,7 +121,6 @@ impl Conversation {
 
     /// Says the protocol's quit, which [`go_on`](Self::go_on) sends. What comes after it is dropped, up to
     /// [`Turn::PeerClosed`].
-    #[allow(dead_code, reason = "the close modes that say it are next")]
     pub(super) fn quit(&mut self) {
         self.session.quit(&mut self.output);
         self.input.clear();

@@ -79,6 +79,8 @@ pub struct Endings {
     pub peer_closed_first: u64,
     /// The server's RST came before any FIN of ours.
     pub peer_reset: u64,
+    /// The client said the protocol's quit and closed without waiting: whose FIN came first only the kernel knows.
+    pub quit_closed: u64,
 }
 
 impl std::ops::AddAssign for Endings {
@@ -87,6 +89,7 @@ impl std::ops::AddAssign for Endings {
         self.aborted += other.aborted;
         self.peer_closed_first += other.peer_closed_first;
         self.peer_reset += other.peer_reset;
+        self.quit_closed += other.quit_closed;
     }
 }
 
@@ -97,6 +100,7 @@ pub(super) enum Ending {
     Aborted,
     PeerClosedFirst,
     PeerReset,
+    QuitClosed,
 }
 
 /// What the books need to know of an attempt under way. Times are nanoseconds since the load's beginning.
@@ -231,6 +235,7 @@ impl Measured {
             Ending::Aborted => self.endings.aborted += 1,
             Ending::PeerClosedFirst => self.endings.peer_closed_first += 1,
             Ending::PeerReset => self.endings.peer_reset += 1,
+            Ending::QuitClosed => self.endings.quit_closed += 1,
         }
         if let (Some(tuples), Some(port)) = (&mut self.tuples, attempt.port) {
             tuples.closed(attempt.pair, port, now);

@@ -190,7 +190,8 @@ pub struct SideSysctls {
 pub struct Prediction {
     /// Ports that connect() can choose from for one source and one destination.
     pub usable_ports: u64,
-    /// Usable four-tuples over all sources and destinations; null where nothing keeps them taken (no limit).
+    /// Usable four-tuples over all sources and destinations; null where nothing keeps them taken (no limit), or where
+    /// `undetermined` says that nobody can tell.
     pub capacity: Option<u64>,
     /// How long one four-tuple stays taken by a connection: held open plus TIME_WAIT.
     pub hold_seconds: f64,
@@ -200,6 +201,9 @@ pub struct Prediction {
     pub first_failure_at: Option<f64>,
     /// The ordinal of the first attempt that fails, from 1; null where none does.
     pub first_failure_attempt: Option<u64>,
+    /// Why a limit can be neither predicted nor excluded (close mode `quit-close`); absent where it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undetermined: Option<String>,
     /// Why: the steps of the derivation, a sentence each.
     pub because: Vec<String>,
 }

@@ -25,6 +25,7 @@ use crate::record::tally::{Cause, Phase, Tally};
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Arrival, Topology};
 use crate::sequence::Conducted;
+use crate::tcp::CloseMode;
 
 /// Where the trial stands, as far as the machine tells.
 fn environment(machine: &Machine) -> Environment {
@@ -402,6 +403,13 @@ fn reconciled(plan: &TrialPlan, results: &Results) -> Ledger {
     }
     let sum = |count: fn(&ServerSide) -> u64| servers().map(|served| count(&served.counts)).sum::<u64>();
     let aborted = servers().map(|served| served.aborted).sum();
+    // The server closes when it reads the quit, and does not know that the client has.
+    let quits = |served: &Served| served.conversations.as_ref().map_or(0, |told| told.quit);
+    let raced = if plan.close.mode == CloseMode::QuitClose {
+        servers().map(quits).sum()
+    } else {
+        0
+    };
     let reused = |load: &Measured| Some(load.tuples.as_ref()?.reuse()?.count());
     let books = Books {
         attempts: &attempts,
@@ -410,12 +418,14 @@ fn reconciled(plan: &TrialPlan, results: &Results) -> Ledger {
             aborted: endings.aborted,
             peer_closed_first: endings.peer_closed_first,
             peer_reset: endings.peer_reset,
+            undetermined: endings.quit_closed,
         },
         server: Closes {
-            closed_first: sum(|counts| counts.closed_first) - aborted,
+            closed_first: sum(|counts| counts.closed_first) - aborted - raced,
             aborted,
             peer_closed_first: sum(|counts| counts.closed_by_peer),
             peer_reset: sum(|counts| counts.reset_by_peer),
+            undetermined: raced,
         },
         accepted: sum(|counts| counts.accepted),
         counted: counted(plan, results),

@@ -67,8 +67,10 @@ pub(super) enum State {
     Receiving,
     /// Held open until its time is over.
     Held,
-    /// We are to close first, now.
+    /// We are to close, or to say quit, now.
     Closing,
+    /// The protocol's quit is said, and waits for something.
+    Quitting(Need),
     /// We have sent our FIN with shutdown() and wait for the peer's.
     Draining,
     /// The server is to close first.
@@ -93,8 +95,12 @@ impl State {
     pub(super) fn phase(self) -> Phase {
         match self {
             Self::Connecting => Phase::Connect,
-            Self::Sending | Self::Conversing(Need::Output) => Phase::Send,
-            Self::Receiving | Self::Conversing(Need::Input) | Self::Draining | Self::AwaitingClose => Phase::Recv,
+            Self::Sending | Self::Conversing(Need::Output) | Self::Quitting(Need::Output) => Phase::Send,
+            Self::Receiving
+            | Self::Conversing(Need::Input)
+            | Self::Quitting(Need::Input)
+            | Self::Draining
+            | Self::AwaitingClose => Phase::Recv,
             Self::Held | Self::Closing | Self::Ended => Phase::Close,
         }
     }
@@ -228,7 +234,9 @@ impl Connection {
             State::Sending => self.sending(client),
             State::Receiving => self.receiving(client),
             State::Held => Ok(Step::Wait),
+            State::Closing if client.work.close.mode.says_quit() => Ok(self.quit()),
             State::Closing => self.closing(client),
+            State::Quitting(_) => self.quitting(client),
             State::Draining => self.draining(client),
             State::AwaitingClose => self.awaiting_close(client),
             State::Ended => Ok(Step::Close),
@@ -285,16 +293,16 @@ impl Connection {
             self.state = State::Sending;
             return Step::Next;
         }
-        match client.work.close.closer {
-            Closer::Server => self.await_peer(State::AwaitingClose),
-            Closer::Client if client.work.load.hold.is_zero() => {
-                self.state = State::Closing;
-                Step::Next
-            }
-            Closer::Client => {
-                self.state = State::Held;
-                Step::Wait
-            }
+        let close = &client.work.close;
+        if close.closer == Closer::Server && close.mode != CloseMode::QuitWait {
+            return self.await_peer(State::AwaitingClose);
+        }
+        if client.work.load.hold.is_zero() {
+            self.state = State::Closing;
+            Step::Next
+        } else {
+            self.state = State::Held;
+            Step::Wait
         }
     }
 
@@ -335,7 +343,7 @@ impl Connection {
         }
     }
 
-    fn peer_ends(&mut self, client: &mut Client<'_>, ending: Ending) -> Step {
+    pub(super) fn peer_ends(&mut self, client: &mut Client<'_>, ending: Ending) -> Step {
         let now = client.clock.nanos();
         client.measured.ending(&mut self.attempt, ending, now);
         self.state = State::Ended;

@@ -216,8 +216,12 @@ impl<'a> Loop<'a> {
         };
         let (interest, limit) = match connection.state {
             State::Connecting => (Some(Interest::Output), Limit::Connect),
-            State::Sending | State::Conversing(Need::Output) => (Some(Interest::Output), Limit::Io),
-            State::Receiving | State::Conversing(Need::Input) | State::Draining => (Some(Interest::Input), Limit::Io),
+            State::Sending | State::Conversing(Need::Output) | State::Quitting(Need::Output) => {
+                (Some(Interest::Output), Limit::Io)
+            }
+            State::Receiving | State::Conversing(Need::Input) | State::Quitting(Need::Input) | State::Draining => {
+                (Some(Interest::Input), Limit::Io)
+            }
             State::AwaitingClose => (Some(Interest::Input), Limit::PeerClose),
             State::Held | State::Closing | State::Ended => (None, Limit::Hold),
         };

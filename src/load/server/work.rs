@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::load::{Exchange, is_understood};
 use crate::scenario::plan::{ClosePlan, LoadPlan, ServerPlan};
 use crate::scenario::spec::Protocol;
-use crate::tcp::Closer;
+use crate::tcp::{CloseMode, Closer};
 
 /// What the server is to do.
 #[derive(Clone, Debug)]
@@ -78,6 +78,8 @@ impl ServerWork {
         let limit = self.server.manner.max_requests;
         match (self.close.closer, limit) {
             (Closer::Client, limit) => limit,
+            // It closes when the client says quit.
+            (Closer::Server, limit) if self.close.mode == CloseMode::QuitWait => limit,
             (Closer::Server, 0) => self.requests.unwrap_or(1),
             (Closer::Server, limit) => self.requests.map_or(limit, |requests| requests.min(limit)),
         }

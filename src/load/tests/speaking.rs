@@ -173,3 +173,65 @@ fn half_a_response_and_the_end_is_an_unexpected_end() {
         assert_eq!(measured.endings.peer_closed_first, 10, "{protocol:?}");
     }
 }
+
+fn quitting(protocol: Protocol, mode: CloseMode) -> Work {
+    let mut work = spoken(protocol, 2);
+    work.close.mode = mode;
+    work.close.closer = match mode {
+        CloseMode::QuitWait => Closer::Server,
+        _ => Closer::Client,
+    };
+    work
+}
+
+#[test]
+fn a_client_that_waits_after_its_quit_lets_the_server_close_first() {
+    in_fresh_namespace(|| {
+        for protocol in SPOKEN {
+            let work = quitting(protocol, CloseMode::QuitWait);
+            let trial = run(Choice::Epoll, &work);
+            assert_eq!(trial.measured.tally.ok, CONNECTIONS, "{protocol:?}");
+            assert_eq!(trial.measured.endings.peer_closed_first, CONNECTIONS, "{protocol:?}");
+            assert_eq!(trial.served.conversations.as_ref().unwrap().quit, CONNECTIONS);
+            assert_eq!(trial.served.counts.closed_first, CONNECTIONS, "{protocol:?}");
+            let kernel = |name| trial.kernel.get(name);
+            assert_eq!(
+                (kernel("TW"), kernel("EstabResets")),
+                (CONNECTIONS as i64, 0),
+                "{protocol:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_client_that_closes_with_its_quit_knows_not_who_was_first() {
+    in_fresh_namespace(|| {
+        for protocol in SPOKEN {
+            let trial = run(Choice::Epoll, &quitting(protocol, CloseMode::QuitClose));
+            assert_eq!(
+                trial.measured.tally.ok,
+                CONNECTIONS,
+                "{protocol:?} {:?}",
+                trial.measured.tally.failures()
+            );
+            assert_eq!(trial.measured.endings.quit_closed, CONNECTIONS, "{protocol:?}");
+            assert_eq!(trial.served.conversations.as_ref().unwrap().quit, CONNECTIONS);
+        }
+    });
+}
+
+#[test]
+fn a_quit_comes_after_the_hold() {
+    in_fresh_namespace(|| {
+        for mode in [CloseMode::QuitWait, CloseMode::QuitClose] {
+            let mut work = quitting(Protocol::Memcached, mode);
+            (work.load.connections, work.load.hold) = (Some(4), Duration::from_millis(50));
+            let trial = run(Choice::Epoll, &work);
+            assert_eq!(trial.measured.tally.ok, 4);
+            let idle = &trial.served.conversations.unwrap().idle_before_close;
+            assert!(idle.quantile(0.0).unwrap() < 1_000_000, "the quit itself was just said");
+            assert!(trial.measured.session.quantile(0.0).unwrap() >= 49_000_000);
+        }
+    });
+}
