@@ -3,6 +3,7 @@
 //! Whose a socket is, what departed, and how a total is shared out is told by `census`, `departures` and `samples`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -17,6 +18,8 @@ use super::eyes::{Eyes, LookError};
 use super::held_ports::{HeldPorts, PortCount};
 use super::observer::{Config, Observed, Order, SideObserved};
 use super::samples::{Holder, Sample, Samples};
+use super::socket::Socket;
+use super::time_waits::{OnSides, TimeWaits};
 use crate::record::schema::Observation;
 use crate::tcp::State;
 
@@ -39,6 +42,25 @@ struct Namespace {
     total: Option<u64>,
 }
 
+/// What the look for the load's end takes down beside the counts.
+#[derive(Debug, Default)]
+struct AtEnd {
+    /// Ports that the client's mini-sockets keep.
+    ports: HeldPorts,
+    time_waits: TimeWaits,
+}
+
+impl AtEnd {
+    fn see(&mut self, side: Side, socket: &Socket) {
+        if side == Side::Client && socket.mini {
+            self.ports.see(socket.tuple.local);
+        }
+        if socket.state == State::TimeWait {
+            self.time_waits.see(side, socket.tuple);
+        }
+    }
+}
+
 /// The thread's own state.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -59,9 +81,10 @@ pub(super) struct Watch {
     departures: Option<Departures>,
     sides: [SideObserved; 2],
     census: [Census; 2],
-    /// In a look for the load's end: which ports the client keeps.
-    held_ports: Option<HeldPorts>,
+    /// In a look for the load's end: what only that look is after.
+    at_end: Option<AtEnd>,
     client_ports: PortCount,
+    time_waits: Option<Vec<(SocketAddr, OnSides)>>,
     looked: bool,
     end_seconds: f64,
     began: Instant,
@@ -100,8 +123,9 @@ impl Watch {
             departures: config.tuples.then(Departures::default),
             sides: Default::default(),
             census: Default::default(),
-            held_ports: None,
+            at_end: None,
             client_ports: PortCount::default(),
+            time_waits: None,
             looked: false,
             end_seconds: 0.0,
             began: now,
@@ -225,8 +249,8 @@ impl Watch {
             let listed = namespace.eyes.dump(|socket| match self.endpoints.side(&socket.tuple) {
                 Some(side) => {
                     here[side as usize].count(&socket);
-                    if let (Some(ports), Side::Client, true) = (&mut self.held_ports, side, socket.mini) {
-                        ports.see(socket.tuple.local);
+                    if let Some(at_end) = &mut self.at_end {
+                        at_end.see(side, &socket);
                     }
                     if let (Some(departures), State::TimeWait) = (&mut self.departures, socket.state) {
                         departures.see(side, &socket);
@@ -299,15 +323,16 @@ impl Watch {
     /// The look at the load's end: its counts are the `end` values, and the counters stop here.
     fn look_at_end(&mut self) -> Result<BTreeMap<State, u64>, LookError> {
         let mut looks = 1;
-        self.held_ports = Some(HeldPorts::default());
+        self.at_end = Some(AtEnd::default());
         while let Err(error) = self.dump() {
             if looks == LOOKS_AT_END || !matches!(error, LookError::Interrupted) {
                 return Err(error);
             }
             looks += 1;
-            self.held_ports = Some(HeldPorts::default());
+            self.at_end = Some(AtEnd::default());
         }
-        self.client_ports = self.held_ports.take().map(|ports| ports.count()).unwrap_or_default();
+        let AtEnd { ports, time_waits } = self.at_end.take().unwrap_or_default();
+        (self.client_ports, self.time_waits) = (ports.count(), time_waits.count());
         for namespace in &mut self.namespaces {
             namespace.after = namespace.eyes.counters()?;
         }
@@ -344,6 +369,7 @@ impl Watch {
             client,
             server,
             client_ports: self.client_ports,
+            time_waits: self.time_waits,
             counters,
             end_seconds: self.end_seconds,
             departures: self.departures.map(Departures::into_gone).unwrap_or_default(),

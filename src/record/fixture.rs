@@ -94,6 +94,8 @@ fn measured() -> Record {
             },
             server: PeakEnd::default(),
             lifetime_seconds: None,
+            sides: None,
+            no_sides: None,
             overdue: Overdue::default(),
             source: "sock_diag".into(),
         }),

@@ -229,12 +229,7 @@ impl<'a> Books<'a> {
 
     /// Whether TIME_WAIT sockets may have ended by themselves.
     fn outlasts_time_wait(&self) -> bool {
-        let least = if self.kernel >= TIME_WAIT_HAS_TIMERS {
-            TIME_WAIT_SECONDS
-        } else {
-            TIME_WAIT_SECONDS_OF_WHEEL
-        };
-        self.seconds >= least
+        outlasts_time_wait(self.seconds, self.kernel)
     }
 
     /// The client's endings, with those connections that a reset ended before connect() told of them.
@@ -290,6 +285,17 @@ impl<'a> Books<'a> {
             "connections that failed after the handshake may have been closed by either end",
         )
     }
+}
+
+/// Whether a TIME_WAIT that began with a load may have ended by itself so many seconds later, on this kernel.
+#[must_use]
+pub fn outlasts_time_wait(seconds: f64, kernel: (u32, u32)) -> bool {
+    let least = if kernel >= TIME_WAIT_HAS_TIMERS {
+        TIME_WAIT_SECONDS
+    } else {
+        TIME_WAIT_SECONDS_OF_WHEEL
+    };
+    seconds >= least
 }
 
 fn row(name: &str, (ours, ours_is): (i64, &str), kernel: Kernel, kernel_is: &str, allowance: Allowance) -> LedgerRow {

@@ -4,6 +4,7 @@
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
 mod requests;
+mod sides;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::requests::Requests;
+pub use self::sides::{Share, Sides};
 
 /// The `schema` key of every record.
 pub const SCHEMA: &str = "linger.record/1";
@@ -434,6 +436,13 @@ pub struct TimeWait {
     pub server: PeakEnd,
     /// Observed lifetimes; with observe.tuples only.
     pub lifetime_seconds: Option<Distribution>,
+    /// Who was left with TIME_WAIT, close by close, as the look at the load's end found it. Absent where that cannot be
+    /// known: see `no_sides`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sides: Option<Sides>,
+    /// Why there are no `sides`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_sides: Option<String>,
     /// Sockets still there though their timer had reached 0.
     pub overdue: Overdue,
     /// sock_diag or /proc/net/tcp: what told states and timers.

@@ -140,7 +140,7 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         server: results.served.as_ref().map(Served::summary),
         latency: Some(latencies(plan, &results.measured)),
         rates: Some(rates(&results, load_seconds)),
-        time_wait: Some(time_wait(&results)),
+        time_wait: Some(time_wait(plan, &results)),
         port_reuse_seconds: port_reuse(&results),
         counters: Some(counters(&results)),
         slab: slab(&results),
@@ -297,16 +297,22 @@ fn rates(results: &Results, load_seconds: f64) -> Rates {
     }
 }
 
-fn time_wait(results: &Results) -> TimeWait {
+fn time_wait(plan: &TrialPlan, results: &Results) -> TimeWait {
     let peak_end = |side: &SideObserved| PeakEnd {
         peak: side.peak,
         end: side.end,
     };
     let observed = &results.observed;
+    let (sides, no_sides) = match super::sides::sides(plan, results) {
+        Ok(sides) => (Some(sides), None),
+        Err(why) => (None, Some(why)),
+    };
     TimeWait {
         client: peak_end(&observed.client),
         server: peak_end(&observed.server),
         lifetime_seconds: lifetimes(results),
+        sides,
+        no_sides,
         overdue: Overdue {
             client_peak: observed.client.overdue_peak,
             server_peak: observed.server.overdue_peak,
@@ -402,14 +408,15 @@ fn reconciled(plan: &TrialPlan, results: &Results) -> Ledger {
         endings += load.endings;
     }
     let sum = |count: fn(&ServerSide) -> u64| servers().map(|served| count(&served.counts)).sum::<u64>();
-    let aborted = servers().map(|served| served.aborted).sum();
+    let aborted: u64 = servers().map(|served| served.aborted).sum();
     // The server closes when it reads the quit, and does not know that the client has.
     let quits = |served: &Served| served.conversations.as_ref().map_or(0, |told| told.quit);
-    let raced = if plan.close.mode == CloseMode::QuitClose {
-        servers().map(quits).sum()
-    } else {
-        0
+    let raced = match plan.close.mode {
+        CloseMode::QuitClose => servers().map(quits).sum(),
+        _ => 0,
     };
+    let closed_first = sum(|counts| counts.closed_first) - aborted;
+    let raced = closed_first.min(raced);
     let reused = |load: &Measured| Some(load.tuples.as_ref()?.reuse()?.count());
     let books = Books {
         attempts: &attempts,
@@ -421,7 +428,7 @@ fn reconciled(plan: &TrialPlan, results: &Results) -> Ledger {
             undetermined: endings.quit_closed,
         },
         server: Closes {
-            closed_first: sum(|counts| counts.closed_first) - aborted - raced,
+            closed_first: closed_first - raced,
             aborted,
             peer_closed_first: sum(|counts| counts.closed_by_peer),
             peer_reset: sum(|counts| counts.reset_by_peer),
