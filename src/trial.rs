@@ -9,6 +9,7 @@ mod books;
 mod fill;
 mod memory;
 mod rest;
+mod sides;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

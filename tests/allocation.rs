@@ -1,4 +1,4 @@
-//! A connection allocates nothing: neither engine, nor the server, once the load is under way.
+//! A connection allocates nothing: neither engine, nor the server, once the load is under way, whatever is spoken.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::Command;
@@ -35,19 +35,27 @@ static ALLOCATOR: Counting = Counting;
 
 /// The test is the only one of its process: others would be counted with it.
 #[test]
-fn ten_thousand_connections_allocate_no_more_than_a_thousand_with_either_engine() {
+fn ten_thousand_connections_allocate_no_more_than_a_thousand_whatever_the_engine_and_the_protocol() {
     std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run as root or under unshare --user");
         let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
         assert!(up.expect("needs `ip` (iproute2)").success());
-        for engine in [Choice::Epoll, Choice::Uring] {
-            allocations(engine, 1_000);
-            let (few, many) = (allocations(engine, 1_000), allocations(engine, 10_000));
+        for (engine, protocol) in [
+            (Choice::Epoll, Protocol::Echo),
+            (Choice::Uring, Protocol::Echo),
+            (Choice::Epoll, Protocol::Http),
+            (Choice::Epoll, Protocol::Mysql),
+            (Choice::Epoll, Protocol::Memcached),
+            (Choice::Epoll, Protocol::Redis),
+        ] {
+            let allocations = |connections| allocations(engine, protocol, connections);
+            allocations(1_000);
+            let (few, many) = (allocations(1_000), allocations(10_000));
             // The server makes room for one connection more whenever it has more open than ever before, which depends on
             // how far it lags behind: doublings of a list, not allocations of a connection.
             assert!(
                 many <= few + 64,
-                "{engine}: {few} for 1,000 connections, {many} for 10,000"
+                "{engine}, {protocol:?}: {few} for 1,000 connections, {many} for 10,000"
             );
         }
     })
@@ -56,8 +64,9 @@ fn ten_thousand_connections_allocate_no_more_than_a_thousand_with_either_engine(
 }
 
 /// Allocations of a load of so many connections, both ends together.
-fn allocations(engine: Choice, connections: u64) -> u64 {
-    let work = work(connections);
+fn allocations(engine: Choice, protocol: Protocol, connections: u64) -> u64 {
+    let mut work = work(connections);
+    work.protocol = protocol;
     let server = ServerWork::of_load(
         ServerPlan {
             listen: true,

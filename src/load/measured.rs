@@ -34,6 +34,7 @@ pub struct Measured {
     pub timeline: Timeline,
     pub tuples: Option<TupleClock>,
     pub endings: Endings,
+    pub said: Said,
     /// Attempts that were due and could not be begun before the load's end; 0 with arrival `max`, where none is due.
     pub not_offered: u64,
     /// When the last attempt ended, in nanoseconds since the beginning.
@@ -53,6 +54,25 @@ pub struct Measured {
     kept: bool,
 }
 
+/// What was said over all connections, where a protocol is spoken that has to be understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Requests that the client made.
+    pub requests: u64,
+    /// Complete responses.
+    pub responses: u64,
+    /// Of these, those that tell of an error: data, and no failure of the attempt.
+    pub errors: u64,
+}
+
+impl std::ops::AddAssign for Said {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.responses += other.responses;
+        self.errors += other.errors;
+    }
+}
+
 /// How established connections ended, by who acted first. They add up to the tally's `connected`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Endings {
@@ -64,6 +84,8 @@ pub struct Endings {
     pub peer_closed_first: u64,
     /// The server's RST came before any FIN of ours.
     pub peer_reset: u64,
+    /// The client said the protocol's quit and closed without waiting: whose FIN came first only the kernel knows.
+    pub quit_closed: u64,
 }
 
 impl std::ops::AddAssign for Endings {
@@ -72,6 +94,7 @@ impl std::ops::AddAssign for Endings {
         self.aborted += other.aborted;
         self.peer_closed_first += other.peer_closed_first;
         self.peer_reset += other.peer_reset;
+        self.quit_closed += other.quit_closed;
     }
 }
 
@@ -82,6 +105,7 @@ pub(super) enum Ending {
     Aborted,
     PeerClosedFirst,
     PeerReset,
+    QuitClosed,
 }
 
 /// What the books need to know of an attempt under way. Times are nanoseconds since the load's beginning.
@@ -116,6 +140,7 @@ impl Measured {
             timeline: Timeline::default(),
             tuples,
             endings: Endings::default(),
+            said: Said::default(),
             not_offered: 0,
             ended_at: 0,
             cpu_seconds: 0.0,
@@ -163,6 +188,7 @@ impl Measured {
             mine.merge(theirs);
         }
         self.endings += other.endings;
+        self.said += other.said;
         self.not_offered += other.not_offered;
         self.ended_at = self.ended_at.max(other.ended_at);
         self.cpu_seconds += other.cpu_seconds;
@@ -235,6 +261,7 @@ impl Measured {
             Ending::Aborted => self.endings.aborted += 1,
             Ending::PeerClosedFirst => self.endings.peer_closed_first += 1,
             Ending::PeerReset => self.endings.peer_reset += 1,
+            Ending::QuitClosed => self.endings.quit_closed += 1,
         }
         if let (Some(tuples), Some(port)) = (&mut self.tuples, attempt.port) {
             tuples.closed(attempt.pair, port, now);

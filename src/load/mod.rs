@@ -22,6 +22,7 @@ pub mod shard;
 pub mod threads;
 pub mod uring;
 
+mod conversation;
 mod deadlines;
 mod offer;
 mod pairs;
@@ -121,6 +122,14 @@ pub enum EngineError {
         address: SocketAddr,
         error: std::io::Error,
     },
+}
+
+/// Whether what is said has to be understood; else bytes are counted, which is faster.
+pub(crate) fn is_understood(protocol: Protocol) -> bool {
+    match protocol {
+        Protocol::None | Protocol::Echo => false,
+        Protocol::Http | Protocol::Mysql | Protocol::Memcached | Protocol::Redis => true,
+    }
 }
 
 /// Bytes received at once of what nobody has asked for.

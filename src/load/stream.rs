@@ -92,7 +92,7 @@ pub(super) fn drain(socket: &Socket, buffer: &mut [u8]) -> Result<Transfer, Errn
 /// what the option does, and what it costs an event loop.
 pub(super) fn set_linger(socket: &Socket, close: &ClosePlan) -> std::io::Result<()> {
     match close.mode {
-        CloseMode::Graceful | CloseMode::HalfClose => Ok(()),
+        CloseMode::Graceful | CloseMode::HalfClose | CloseMode::QuitWait | CloseMode::QuitClose => Ok(()),
         CloseMode::Abortive => socket.set_linger(Some(Duration::ZERO)),
         CloseMode::Lingering => socket.set_linger(Some(Duration::from_secs(close.linger_seconds.unwrap_or(1).into()))),
     }

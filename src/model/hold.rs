@@ -26,8 +26,29 @@ impl Time {
     }
 }
 
-/// How long a four-tuple stays taken after close(), for a load that has `tuples` of them; None where it is free at once.
-pub(super) fn after_close(plan: &TrialPlan, facts: &Facts, tuples: u64, because: &mut Vec<String>) -> Option<Time> {
+/// What becomes of a four-tuple after close().
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Held {
+    /// It is free at once.
+    Free,
+    For(Time),
+    /// Nobody can say; why.
+    Undetermined(&'static str),
+}
+
+/// How long a four-tuple stays taken after close(), for a load that has `tuples` of them.
+pub(super) fn after_close(plan: &TrialPlan, facts: &Facts, tuples: u64, because: &mut Vec<String>) -> Held {
+    if plan.server.listen && plan.close.mode == CloseMode::QuitClose {
+        let why = "both ends close for the client's quit: whoever is faster holds TIME_WAIT, or both do where the FINs \
+                   cross, or neither where the server still answers";
+        because.push(why.into());
+        return Held::Undetermined(why);
+    }
+    time_wait(plan, facts, tuples, because).map_or(Held::Free, Held::For)
+}
+
+/// How long the client's TIME_WAIT keeps a four-tuple; None where there is none.
+fn time_wait(plan: &TrialPlan, facts: &Facts, tuples: u64, because: &mut Vec<String>) -> Option<Time> {
     if !plan.server.listen {
         because.push("nobody listens: no connection is made, nothing stays taken".into());
         return None;
@@ -37,7 +58,11 @@ pub(super) fn after_close(plan: &TrialPlan, facts: &Facts, tuples: u64, because:
         return None;
     }
     if plan.close.closer == Closer::Server {
-        because.push("the server closes first and holds TIME_WAIT; the client's port is free at its close()".into());
+        let why = match plan.close.mode {
+            CloseMode::QuitWait => "the server closes for the client's quit, first, and holds TIME_WAIT",
+            _ => "the server closes first and holds TIME_WAIT",
+        };
+        because.push(format!("{why}; the client's port is free at its close()"));
         return None;
     }
     let buckets = number(&facts.client, "net.ipv4.tcp_max_tw_buckets");

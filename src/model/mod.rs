@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use crate::record::schema::Prediction;
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Order, Source};
-use hold::Time;
+use hold::{Held, Time};
 use kernel::KernelVersion;
 
 /// What must be known of a lab to predict.
@@ -43,11 +43,15 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
     let mut because = Vec::new();
     let usable_ports = ports::usable(plan, facts, &mut because);
     let tuples = four_tuples(plan, facts, usable_ports, &mut because);
-    let after_close = hold::after_close(plan, facts, tuples, &mut because);
+    let (after_close, undetermined) = match hold::after_close(plan, facts, tuples, &mut because) {
+        Held::Free => (None, None),
+        Held::For(time) => (Some(time), None),
+        Held::Undetermined(why) => (None, Some(why.to_owned())),
+    };
     let open_at_once = u64::from(plan.load.in_flight);
 
     let limited = after_close.is_some() || open_at_once > tuples;
-    if !limited {
+    if !limited && undetermined.is_none() {
         because.push(format!(
             "a port is free again as soon as its connection is closed, and at most {open_at_once} are open at once: \
              ports do not limit this load"
@@ -56,14 +60,15 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
     let nominal = plan.held_open().as_secs_f64() + after_close.unwrap_or_default().nominal;
     let mut prediction = Prediction {
         usable_ports,
-        capacity: limited.then_some(tuples),
+        capacity: (limited && undetermined.is_none()).then_some(tuples),
         hold_seconds: nominal,
-        sustained_per_second: (limited && nominal > 0.0).then(|| tuples as f64 / nominal),
+        sustained_per_second: (limited && undetermined.is_none() && nominal > 0.0).then(|| tuples as f64 / nominal),
         first_failure_at: None,
         first_failure_attempt: None,
+        undetermined,
         because,
     };
-    if limited {
+    if limited && prediction.undetermined.is_none() {
         first_failure(plan, tuples, after_close.unwrap_or_default(), &mut prediction);
     }
     prediction

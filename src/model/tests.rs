@@ -139,13 +139,32 @@ fn nothing_stays_taken_when_the_close_is_abortive_or_the_servers() {
         (Closer::Client, CloseMode::Abortive),
         (Closer::Server, CloseMode::Abortive),
         (Closer::Server, CloseMode::Graceful),
+        (Closer::Server, CloseMode::QuitWait),
     ] {
         let mut plan = plan();
         (plan.close.closer, plan.close.mode) = (closer, mode);
         let prediction = predict(&plan, &facts(&DEFAULTS));
         assert_eq!(prediction.capacity, None, "{closer} {mode}");
-        assert_eq!(prediction.hold_seconds, 0.0);
+        assert_eq!((prediction.hold_seconds, prediction.undetermined), (0.0, None));
     }
+}
+
+#[test]
+fn who_holds_a_connection_that_both_end_for_one_quit_is_not_predicted() {
+    let mut plan = plan();
+    plan.close.mode = CloseMode::QuitClose;
+    let prediction = predict(&plan, &facts(&DEFAULTS));
+    assert!(prediction.undetermined.is_some());
+    let limits = (
+        prediction.capacity,
+        prediction.first_failure_attempt,
+        prediction.sustained_per_second,
+    );
+    assert_eq!(limits, (None, None, None));
+    assert!(
+        !prediction.because.iter().any(|step| step.contains("do not limit")),
+        "{prediction:?}"
+    );
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub mod slab;
 pub mod sock_diag;
 mod socket;
 pub mod sockstat;
+mod time_waits;
 mod watch;
 
 pub use census::Side;
@@ -28,3 +29,4 @@ pub use held_ports::PortCount;
 pub use observer::{Config, Live, Observed, Observer, SideObserved};
 pub use samples::Sample;
 pub use socket::Socket;
+pub use time_waits::OnSides;

@@ -19,6 +19,7 @@ use super::eyes::{Eyes, LookError};
 use super::held_ports::PortCount;
 use super::samples::Sample;
 use super::sock_diag::Listing;
+use super::time_waits::OnSides;
 use super::watch::Watch;
 use crate::record::schema::Observation;
 use crate::tcp::State;
@@ -65,6 +66,8 @@ pub struct Observed {
     pub server: SideObserved,
     /// Local ports of the client's mini-sockets at the last [`Observer::look_now`].
     pub client_ports: PortCount,
+    /// Who was in TIME_WAIT then, by the server's endpoint; None where there were too many to tell, or no look.
+    pub time_waits: Option<Vec<(SocketAddr, OnSides)>>,
     /// Counter changes from the start to the last [`Observer::look_now`]: the client's namespace, then the server's;
     /// None where both sides share the first.
     pub counters: (BTreeMap<String, i64>, Option<BTreeMap<String, i64>>),

@@ -8,6 +8,7 @@ mod last;
 mod namespace;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -24,6 +25,7 @@ use super::held_ports::{HeldPorts, PortCount};
 use super::observer::{Config, Observed, Order, SideObserved};
 use super::samples::{Holder, Sample, Samples};
 use super::sock_diag::Listing;
+use super::time_waits::{OnSides, TimeWaits};
 use crate::record::schema::{LastLook, Looks, Observation};
 use crate::tcp::State;
 
@@ -54,6 +56,7 @@ pub(super) struct Watch {
     sides: [SideObserved; 2],
     census: [Census; 2],
     client_ports: PortCount,
+    time_waits: Option<Vec<(SocketAddr, OnSides)>>,
     looked: bool,
     last_look: Option<LastLook>,
     /// What looks cost, by kind.
@@ -89,6 +92,7 @@ impl Watch {
             sides: Default::default(),
             census: Default::default(),
             client_ports: PortCount::default(),
+            time_waits: None,
             looked: false,
             last_look: None,
             looks: BTreeMap::new(),
@@ -245,6 +249,7 @@ impl Watch {
         let mut next_end = u32::MAX;
         let mut result = Ok(());
         let mut held_ports = HeldPorts::default();
+        let mut time_waits = (wanted == Listing::All).then(TimeWaits::default);
         for (namespace, holder) in self.namespaces.iter_mut().zip(&mut holders) {
             let mut here = <[Census; 2]>::default();
             let mut strangers = 0;
@@ -263,6 +268,9 @@ impl Watch {
                         here[side as usize].count(&socket);
                         if let (Side::Client, true) = (side, socket.mini) {
                             held_ports.see(socket.tuple.local);
+                        }
+                        if let (Some(time_waits), State::TimeWait) = (&mut time_waits, socket.state) {
+                            time_waits.see(side, socket.tuple);
                         }
                         if let (Some(departures), State::TimeWait) = (&mut self.departures, socket.state) {
                             departures.see(side, &socket);
@@ -288,6 +296,9 @@ impl Watch {
         }
         result?;
         self.client_ports = held_ports.count();
+        if let Some(time_waits) = time_waits {
+            self.time_waits = time_waits.count();
+        }
         self.settle(holders);
         self.take(sides);
         Ok(())
@@ -357,6 +368,7 @@ impl Watch {
             client,
             server,
             client_ports: self.client_ports,
+            time_waits: self.time_waits,
             counters,
             end_seconds: self.end_seconds,
             departures: self.departures.map(Departures::into_gone).unwrap_or_default(),

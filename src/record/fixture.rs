@@ -40,6 +40,7 @@ fn measured() -> Record {
             sustained_per_second: Some(470.533),
             first_failure_at: None,
             first_failure_attempt: Some(PORTS + 1),
+            undetermined: None,
             because: vec![
                 "ip_local_port_range 32768 60999 holds 28232 ports, none of them reserved".into(),
                 "the client closes first, so its side keeps each four-tuple for 60 s of TIME_WAIT".into(),
@@ -59,6 +60,7 @@ fn measured() -> Record {
             attempted: PORTS + REFUSED,
             not_offered: 0,
         }),
+        requests: None,
         outcomes: Some(Outcomes {
             ok: PORTS,
             failed_total: REFUSED,
@@ -92,6 +94,8 @@ fn measured() -> Record {
             },
             server: PeakEnd::default(),
             lifetime_seconds: None,
+            sides: None,
+            no_sides: None,
             overdue: Overdue::default(),
             source: "sock_diag".into(),
         }),
@@ -223,6 +227,7 @@ pub(crate) fn unavailable() -> Record {
         fill: None,
         offered: None,
         outcomes: None,
+        requests: None,
         server: None,
         latency: None,
         rates: None,

@@ -35,6 +35,9 @@ pub struct Closes {
     pub peer_closed_first: u64,
     /// The peer's RST came first.
     pub peer_reset: u64,
+    /// Both ends closed for one quit (close mode `quit-close`): whose FIN came first only the kernel knows, and a reply to
+    /// the quit that finds the client gone is answered with RST.
+    pub undetermined: u64,
 }
 
 impl std::ops::Add for Closes {
@@ -46,6 +49,7 @@ impl std::ops::Add for Closes {
             aborted: self.aborted + other.aborted,
             peer_closed_first: self.peer_closed_first + other.peer_closed_first,
             peer_reset: self.peer_reset + other.peer_reset,
+            undetermined: self.undetermined + other.undetermined,
         }
     }
 }
@@ -88,6 +92,8 @@ pub struct Books<'a> {
 
 /// How the note of a row begins that has nothing to be checked against.
 pub const NOT_CHECKED: &str = "not checked: ";
+const UNDETERMINED: &str = "the client closed at once after its quit: whose FIN came first, and whether a late reply met a \
+                            closed socket, only the kernel knows";
 const ASSASSINATION: &str = "a RST that answers a late ACK may end a TIME_WAIT, which no counter tells (RFC 1337)";
 /// TIME_WAIT lasts at least this many seconds (TCP_TIMEWAIT_LEN); until then none can have ended by itself.
 const TIME_WAIT_SECONDS: f64 = 60.0;
@@ -223,12 +229,7 @@ impl<'a> Books<'a> {
 
     /// Whether TIME_WAIT sockets may have ended by themselves.
     fn outlasts_time_wait(&self) -> bool {
-        let least = if self.kernel >= TIME_WAIT_HAS_TIMERS {
-            TIME_WAIT_SECONDS
-        } else {
-            TIME_WAIT_SECONDS_OF_WHEEL
-        };
-        self.seconds >= least
+        outlasts_time_wait(self.seconds, self.kernel)
     }
 
     /// The client's endings, with those connections that a reset ended before connect() told of them.
@@ -272,6 +273,11 @@ impl<'a> Books<'a> {
         count(Cause::LingerTimeout) + count(Cause::Cancelled)
     }
 
+    /// What may have been counted on this account or not.
+    fn unsure(&self, account: &Account<'_>) -> Allowance {
+        self.broken_off().and(account.closes.undetermined, UNDETERMINED)
+    }
+
     /// Connections that failed after they were established: either end may have been in the middle of something.
     fn broken_off(&self) -> Allowance {
         Allowance::of(
@@ -279,6 +285,17 @@ impl<'a> Books<'a> {
             "connections that failed after the handshake may have been closed by either end",
         )
     }
+}
+
+/// Whether a TIME_WAIT that began with a load may have ended by itself so many seconds later, on this kernel.
+#[must_use]
+pub fn outlasts_time_wait(seconds: f64, kernel: (u32, u32)) -> bool {
+    let least = if kernel >= TIME_WAIT_HAS_TIMERS {
+        TIME_WAIT_SECONDS
+    } else {
+        TIME_WAIT_SECONDS_OF_WHEEL
+    };
+    seconds >= least
 }
 
 fn row(name: &str, (ours, ours_is): (i64, &str), kernel: Kernel, kernel_is: &str, allowance: Allowance) -> LedgerRow {

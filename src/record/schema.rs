@@ -4,6 +4,8 @@
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
 mod looks;
+mod requests;
+mod sides;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use looks::{LastLook, Looks};
+pub use self::looks::{LastLook, Looks};
+pub use self::requests::Requests;
+pub use self::sides::{Share, Sides};
 
 /// The `schema` key of every record.
 pub const SCHEMA: &str = "linger.record/1";
@@ -53,6 +57,9 @@ pub struct Record {
     pub offered: Option<Offered>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Outcomes>,
+    /// Absent with protocols `none` and `echo`, which have no messages but bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Requests>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSide>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,7 +194,8 @@ pub struct SideSysctls {
 pub struct Prediction {
     /// Ports that connect() can choose from for one source and one destination.
     pub usable_ports: u64,
-    /// Usable four-tuples over all sources and destinations; null where nothing keeps them taken (no limit).
+    /// Usable four-tuples over all sources and destinations; null where nothing keeps them taken (no limit), or where
+    /// `undetermined` says that nobody can tell.
     pub capacity: Option<u64>,
     /// How long one four-tuple stays taken by a connection: held open plus TIME_WAIT.
     pub hold_seconds: f64,
@@ -197,6 +205,9 @@ pub struct Prediction {
     pub first_failure_at: Option<f64>,
     /// The ordinal of the first attempt that fails, from 1; null where none does.
     pub first_failure_attempt: Option<u64>,
+    /// Why a limit can be neither predicted nor excluded (close mode `quit-close`); absent where it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undetermined: Option<String>,
     /// Why: the steps of the derivation, a sentence each.
     pub because: Vec<String>,
 }
@@ -427,6 +438,13 @@ pub struct TimeWait {
     pub server: PeakEnd,
     /// Observed lifetimes; with observe.tuples only.
     pub lifetime_seconds: Option<Distribution>,
+    /// Who was left with TIME_WAIT, close by close, as the look at the load's end found it. Absent where that cannot be
+    /// known: see `no_sides`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sides: Option<Sides>,
+    /// Why there are no `sides`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_sides: Option<String>,
     /// Sockets still there though their timer had reached 0.
     pub overdue: Overdue,
     /// sock_diag or /proc/net/tcp: what told states and timers.

@@ -53,11 +53,15 @@ pub enum Cause {
     UnexpectedEof,
     /// The load was stopped while the attempt was under way.
     Cancelled,
+    /// What the peer sent is not the protocol, or more of it than linger speaks.
+    Malformed,
+    /// The peer refused the conversation in the protocol's own words, such as MySQL's 1040 (too many connections).
+    Refused,
 }
 
 /// Errnos above this are counted as this (Linux names none above 133).
 const MAX_ERRNO: usize = 133;
-const SLOTS: usize = MAX_ERRNO + 1 + 3;
+const SLOTS: usize = MAX_ERRNO + 1 + 5;
 
 impl Cause {
     fn slot(self) -> usize {
@@ -66,6 +70,8 @@ impl Cause {
             Self::LingerTimeout => MAX_ERRNO + 1,
             Self::UnexpectedEof => MAX_ERRNO + 2,
             Self::Cancelled => MAX_ERRNO + 3,
+            Self::Malformed => MAX_ERRNO + 4,
+            Self::Refused => MAX_ERRNO + 5,
         }
     }
 
@@ -74,6 +80,8 @@ impl Cause {
             s if s == MAX_ERRNO + 1 => Self::LingerTimeout,
             s if s == MAX_ERRNO + 2 => Self::UnexpectedEof,
             s if s == MAX_ERRNO + 3 => Self::Cancelled,
+            s if s == MAX_ERRNO + 4 => Self::Malformed,
+            s if s == MAX_ERRNO + 5 => Self::Refused,
             s => Self::Errno(s as i32),
         }
     }
@@ -86,6 +94,8 @@ impl Cause {
             Self::LingerTimeout => "LINGER_TIMEOUT".into(),
             Self::UnexpectedEof => "UNEXPECTED_EOF".into(),
             Self::Cancelled => "CANCELLED".into(),
+            Self::Malformed => "LINGER_MALFORMED".into(),
+            Self::Refused => "LINGER_REFUSED".into(),
         }
     }
 }
@@ -199,6 +209,8 @@ mod tests {
             Just(Cause::LingerTimeout),
             Just(Cause::UnexpectedEof),
             Just(Cause::Cancelled),
+            Just(Cause::Malformed),
+            Just(Cause::Refused),
         ]
     }
 

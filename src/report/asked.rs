@@ -24,7 +24,10 @@ pub(super) fn asked(plan: &Value) -> Vec<String> {
     }
     let closing = text("/close/closer")
         .zip(text("/close/mode"))
-        .map(|(closer, mode)| format!("{closer} closes first, {mode}"));
+        .map(|(closer, mode)| match mode.as_str() {
+            "quit-close" => "both ends close for the client's quit, quit-close".to_owned(),
+            _ => format!("{closer} closes first, {mode}"),
+        });
     let arrival = text("/load/arrival").map(|arrival| match seconds("/load/rate") {
         Some(rate) => format!("arrival {arrival} at {}", number::rate(rate)),
         None => format!("arrival {arrival}"),

@@ -3,7 +3,7 @@
 //! The same records give the same text: times are those of the records.
 
 use super::style::Style;
-use super::{cell_text, expectation, number, plain, status_name, terminal};
+use super::{cell_text, expectation, number, plain, sides, status_name, terminal};
 use crate::record::schema::Record;
 
 /// A table of the records, a row each; of a single record its details too.
@@ -28,6 +28,7 @@ pub fn markdown(records: &[Record]) -> String {
     for record in records {
         text.push_str(&row(cells(record)));
     }
+    text.push_str(&sides::table(records));
     if let [record] = records {
         text.push_str(&details(record));
     }
@@ -36,7 +37,6 @@ pub fn markdown(records: &[Record]) -> String {
 
 fn cells(record: &Record) -> [String; 9] {
     let text = |key| record.scenario.get(key).map(plain).unwrap_or_default();
-    let capacity = |capacity: Option<u64>| capacity.map_or_else(|| "no limit".to_owned(), number::count);
     let outcomes = record.outcomes.as_ref();
     let failures = outcomes.map(|outcomes| {
         let kinds = outcomes.failed.iter();
@@ -54,11 +54,7 @@ fn cells(record: &Record) -> [String; 9] {
         cell_text(record),
         text("claim"),
         record.environment.kernel.clone(),
-        record
-            .prediction
-            .as_ref()
-            .map(|prediction| capacity(prediction.capacity))
-            .unwrap_or_default(),
+        record.prediction.as_ref().map(sides::capacity).unwrap_or_default(),
         outcomes
             .map(|outcomes| format!("{} ok", number::count(outcomes.ok)))
             .unwrap_or_default(),

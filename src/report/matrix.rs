@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::style::Style;
 use super::table::{aligned, wrapped};
-use super::{cell_text, expectation, number, plain};
-use crate::record::schema::{Latency, Record, Status};
+use super::{cell_text, expectation, number, plain, sides};
+use crate::record::schema::{Latency, Record, Share, Sides, Status};
 
 /// Width of what stands below the table.
 const WIDTH: usize = 96;
@@ -104,6 +104,16 @@ fn columns(records: &[Record]) -> Vec<Column> {
             Box::new(|record| Some(number::count(record.time_wait.as_ref()?.server.end))),
         );
     }
+    if is_one_scenario {
+        let share = |of: fn(&Sides) -> Share| -> Value {
+            Box::new(move |record| {
+                let sides = sides::sides(record).filter(|_| sides::is_open(record))?;
+                Some(sides::percent(of(sides).share))
+            })
+        };
+        push("TW both", share(|sides| sides.both));
+        push("TW neither", share(|sides| sides.neither));
+    }
     push("capacity", Box::new(predicted));
     columns
 }
@@ -152,8 +162,7 @@ fn failed(records: &[Record]) -> Column {
 
 /// The capacity that was predicted.
 fn predicted(record: &Record) -> Option<String> {
-    let capacity = record.prediction.as_ref()?.capacity;
-    Some(capacity.map_or_else(|| "no limit".to_owned(), number::count))
+    record.prediction.as_ref().map(sides::capacity)
 }
 
 fn short_cell(record: &Record, keys: &BTreeSet<String>) -> Option<String> {

@@ -19,7 +19,8 @@ pub(super) fn prediction(record: &Record) -> Vec<String> {
         .rates
         .as_ref()
         .filter(|_| residual.sustained_per_second.is_some());
-    let no_limit = || "no limit".to_owned();
+    let undetermined = prediction.undetermined.is_some();
+    let no_limit = || if undetermined { "not determined" } else { "no limit" }.to_owned();
     let no_failure = || outcomes.map(|_| "none".to_owned());
     let rows = [
         (
@@ -30,11 +31,10 @@ pub(super) fn prediction(record: &Record) -> Vec<String> {
         ),
         (
             "first failing attempt",
-            Some(
-                prediction
-                    .first_failure_attempt
-                    .map_or_else(|| "none".to_owned(), number::count),
-            ),
+            Some(prediction.first_failure_attempt.map_or_else(
+                || if undetermined { "not determined" } else { "none" }.to_owned(),
+                number::count,
+            )),
             first
                 .map(|first| number::count(first.first_attempt))
                 .or_else(no_failure),

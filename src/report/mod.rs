@@ -21,6 +21,7 @@ mod number;
 mod over_time;
 mod plot;
 mod sequence;
+mod sides;
 mod style;
 mod table;
 mod terminal;

@@ -9,7 +9,7 @@ use super::sequence::steps;
 use super::style::Style;
 use super::table::wrapped;
 use super::trust::{ledger, observation};
-use super::{cell_text, expectation};
+use super::{cell_text, expectation, sides};
 use crate::record::schema::Record;
 
 const WIDTH: usize = 80;
@@ -42,6 +42,7 @@ pub fn trial(record: &Record, style: Style) -> String {
         "TIME_WAIT",
         record.time_wait.as_ref().map(time_wait).unwrap_or_default(),
     );
+    screen.section("left on", sides::lines(record));
     screen.section("port reuse", port_reuse(record));
     screen.section("memory", memory(record));
     screen.gap();

@@ -56,6 +56,7 @@ mod tests {
         let side = json!({"peak": 1, "end": 1});
         let distribution = json!({"count": 1, "min": 60.0, "p50": 60.0, "p99": 61.0, "max": 62.0, "max_at_least": 61.9,
                 "resolution_seconds": 1.0});
+        let share = json!({"count": 125, "share": 0.25, "low": 0.2, "high": 0.3});
         let counters = json!({"TCPAbortOnData": 0, "TWRecycled": 0, "TCPTimeWaitOverflow": 0, "TW": 0, "ListenOverflows": 1,
                 "TCPSynRetrans": 0, "PAWSTimewait": 0});
         let latency = json!({"p50_us": 1.0, "p90_us": 2.0, "max_us": 3.0});
@@ -66,7 +67,8 @@ mod tests {
             "environment": {"hz": 250, "sysctl": {"client": range, "server": range}},
             "prediction": {"usable_ports": 100, "capacity": 100},
             "offered": {"attempted": 200},
-            "server": {"bytes_received": 1000},
+            "server": {"bytes_received": 1000, "closed_first": 500, "conversations": {"quit": 500, "requests": 1000}},
+            "requests": {"sent": 500, "answered": 500, "errors": 0},
             "latency": {"connect": latency, "connect_call": latency, "lag": latency, "connect_call_by_fill": (0..21)
                 .map(|step| json!({"from": f64::from(step) / 20.0, "ok": latency, "failed": latency, "even": latency,
                     "odd": latency}))
@@ -78,7 +80,8 @@ mod tests {
                 {"phase": "connect", "errno": "EADDRNOTAVAIL", "count": 100, "first_attempt": 101}
             ]},
             "rates": {"load_seconds": 1.0},
-            "time_wait": {"client": side, "server": side, "lifetime_seconds": distribution},
+            "time_wait": {"client": side, "server": side, "lifetime_seconds": distribution, "sides": {
+                "closes": 500, "client": share, "server": share, "both": share, "neither": share}},
             "port_reuse_seconds": distribution,
             "counters": {"client": counters, "server": counters},
         });

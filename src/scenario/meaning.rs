@@ -236,6 +236,10 @@ impl<'a> Rules<'a> {
                 "an abortive close leaves no TIME_WAIT to fill with; choose another close.mode",
             ),
             (
+                mode == Some(CloseMode::QuitClose),
+                "with mode `quit-close` nobody knows on which end TIME_WAIT is left, if on any; choose another close.mode",
+            ),
+            (
                 self.read_or("server.listen", true) == Some(false),
                 "nobody listens, so that nothing can be filled; remove server.listen",
             ),

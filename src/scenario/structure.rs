@@ -255,7 +255,7 @@ mod tests {
             found,
             [
                 "close.closer: missing; expected one of `client`, `server`",
-                "close.mode: missing; expected one of `graceful`, `abortive`, `lingering`, `half-close`"
+                "close.mode: missing; expected one of `graceful`, `abortive`, `lingering`, `half-close`, `quit-wait`, `quit-close`"
             ]
         );
     }

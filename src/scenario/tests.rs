@@ -549,3 +549,39 @@ fn a_scenario_is_a_load_or_a_sequence() {
     let neither = "id = \"x\"\nclaim = \"y\"\n";
     assert_eq!(problems(neither).len(), 3, "close.closer, close.mode, load.arrival");
 }
+
+#[test]
+fn a_quit_that_nobody_can_say_is_told_with_all_that_is_wrong_with_it() {
+    let quit = |protocol: &str, closer: &str, mode: &str, rest: &str| {
+        format!(
+            "id = \"x\"\nclaim = \"y\"\n[server]\nprotocol = \"{protocol}\"\n[close]\ncloser = \"{closer}\"\nmode = \"{mode}\"\n\
+             [load]\narrival = \"max\"\nconnections = 1\n{rest}"
+        )
+    };
+    for protocol in ["none", "echo"] {
+        let found = problems(&quit(protocol, "client", "quit-wait", ""));
+        assert!(
+            found[1].contains("close.mode: mode `quit-wait` says the protocol's quit"),
+            "{found:?}"
+        );
+        assert!(found[0].contains("close.closer: with mode `quit-wait`"), "{found:?}");
+    }
+    let found = only_problem(&quit("redis", "server", "quit-close", ""));
+    assert!(found.contains("expected `client`"), "{found}");
+    let found = problems(&quit(
+        "http",
+        "client",
+        "quit-close",
+        "requests_per_connection = 0\nhold = \"1s\"\n",
+    ));
+    assert!(
+        found[0].contains("expected at least 1") && found[1].contains("remove load.hold"),
+        "{found:?}"
+    );
+    let limited = quit("redis", "server", "quit-wait", "requests_per_connection = 3\n")
+        .replace("protocol =", "max_requests = 3\nprotocol =");
+    assert!(only_problem(&limited).contains("expected more than 3"));
+    for (protocol, closer, mode) in [("mysql", "server", "quit-wait"), ("http", "client", "quit-close")] {
+        from_text("x.toml", &quit(protocol, closer, mode, "")).unwrap();
+    }
+}

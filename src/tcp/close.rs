@@ -26,6 +26,20 @@ pub enum CloseMode {
     Lingering,
     /// shutdown(SHUT_WR), read to the peer's FIN, close().
     HalfClose,
+    /// The client says the protocol's quit, reads to the server's FIN and closes: the server closes first, and holds
+    /// TIME_WAIT.
+    QuitWait,
+    /// The client says the protocol's quit, then shutdown() and close() at once without reading, as libmysqlclient does:
+    /// the server closes for the quit, the client for itself, and the kernel decides who holds TIME_WAIT.
+    QuitClose,
+}
+
+impl CloseMode {
+    /// Whether the client says the protocol's quit.
+    #[must_use]
+    pub fn says_quit(self) -> bool {
+        matches!(self, Self::QuitWait | Self::QuitClose)
+    }
 }
 
 impl fmt::Display for Closer {
@@ -44,6 +58,8 @@ impl fmt::Display for CloseMode {
             Self::Abortive => "abortive",
             Self::Lingering => "lingering",
             Self::HalfClose => "half-close",
+            Self::QuitWait => "quit-wait",
+            Self::QuitClose => "quit-close",
         })
     }
 }

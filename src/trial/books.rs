@@ -12,19 +12,20 @@ use crate::lab::machine::Machine;
 use crate::load::fill_level::STEPS;
 use crate::load::measured::Endings;
 use crate::load::server::Served;
-use crate::load::{Evidence, Measured};
+use crate::load::{self, Evidence, Measured};
 use crate::model::residual::residual;
 use crate::observe::{Departure, Observed, SideObserved};
 use crate::record::ledger::{self, Books, Closes, Counted};
 use crate::record::schema::{
     ByFillRow, Clock, Counters, Distribution, Environment, Failed, FillRan, Latencies, Latency, Ledger, Linger,
-    LoadRan, Memory, Offered, Outcomes, Overdue, PeakEnd, Rates, Record, SCHEMA, ServerSide, SideSysctls, SlabRow,
-    Status, TimeWait, TimelinePoint, Verdict,
+    LoadRan, Memory, Offered, Outcomes, Overdue, PeakEnd, Rates, Record, Requests, SCHEMA, ServerSide, SideSysctls,
+    SlabRow, Status, TimeWait, TimelinePoint, Verdict,
 };
 use crate::record::tally::{Cause, Phase, Tally};
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Arrival, Topology};
 use crate::sequence::Conducted;
+use crate::tcp::CloseMode;
 
 /// Where the trial stands, as far as the machine tells.
 fn environment(machine: &Machine) -> Environment {
@@ -62,6 +63,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
         fill: None,
         offered: None,
         outcomes: None,
+        requests: None,
         server: None,
         latency: None,
         rates: None,
@@ -134,10 +136,11 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         load: Some(load_ran(plan, &results)),
         fill: results.fill.as_ref().map(fill_ran),
         offered: Some(offered(plan, &results.measured)),
+        requests: requests(plan, &results.measured),
         server: results.served.as_ref().map(Served::summary),
         latency: Some(latencies(plan, &results.measured)),
         rates: Some(rates(&results, load_seconds)),
-        time_wait: Some(time_wait(&results)),
+        time_wait: Some(time_wait(plan, &results)),
         port_reuse_seconds: port_reuse(&results),
         counters: Some(counters(&results)),
         slab: slab(&results),
@@ -202,6 +205,15 @@ fn outcomes(measured: &Measured) -> Outcomes {
         connected: measured.tally.connected,
         failed: failures(&measured.tally),
     }
+}
+
+fn requests(plan: &TrialPlan, measured: &Measured) -> Option<Requests> {
+    let said = measured.said;
+    load::is_understood(plan.server.protocol).then_some(Requests {
+        sent: said.requests,
+        answered: said.responses,
+        errors: said.errors,
+    })
 }
 
 fn failures(tally: &Tally) -> Vec<Failed> {
@@ -287,16 +299,22 @@ fn rates(results: &Results, load_seconds: f64) -> Rates {
     }
 }
 
-fn time_wait(results: &Results) -> TimeWait {
+fn time_wait(plan: &TrialPlan, results: &Results) -> TimeWait {
     let peak_end = |side: &SideObserved| PeakEnd {
         peak: side.peak,
         end: side.end,
     };
     let observed = &results.observed;
+    let (sides, no_sides) = match super::sides::sides(plan, results) {
+        Ok(sides) => (Some(sides), None),
+        Err(why) => (None, Some(why)),
+    };
     TimeWait {
         client: peak_end(&observed.client),
         server: peak_end(&observed.server),
         lifetime_seconds: lifetimes(results),
+        sides,
+        no_sides,
         overdue: Overdue {
             client_peak: observed.client.overdue_peak,
             server_peak: observed.server.overdue_peak,
@@ -392,7 +410,15 @@ fn reconciled(plan: &TrialPlan, results: &Results) -> Ledger {
         endings += load.endings;
     }
     let sum = |count: fn(&ServerSide) -> u64| servers().map(|served| count(&served.counts)).sum::<u64>();
-    let aborted = servers().map(|served| served.aborted).sum();
+    let aborted: u64 = servers().map(|served| served.aborted).sum();
+    // The server closes when it reads the quit, and does not know that the client has.
+    let quits = |served: &Served| served.conversations.as_ref().map_or(0, |told| told.quit);
+    let raced = match plan.close.mode {
+        CloseMode::QuitClose => servers().map(quits).sum(),
+        _ => 0,
+    };
+    let closed_first = sum(|counts| counts.closed_first) - aborted;
+    let raced = closed_first.min(raced);
     let reused = |load: &Measured| Some(load.tuples.as_ref()?.reuse()?.count());
     let books = Books {
         attempts: &attempts,
@@ -401,12 +427,14 @@ fn reconciled(plan: &TrialPlan, results: &Results) -> Ledger {
             aborted: endings.aborted,
             peer_closed_first: endings.peer_closed_first,
             peer_reset: endings.peer_reset,
+            undetermined: endings.quit_closed,
         },
         server: Closes {
-            closed_first: sum(|counts| counts.closed_first) - aborted,
+            closed_first: closed_first - raced,
             aborted,
             peer_closed_first: sum(|counts| counts.closed_by_peer),
             peer_reset: sum(|counts| counts.reset_by_peer),
+            undetermined: raced,
         },
         accepted: sum(|counts| counts.accepted),
         counted: counted(plan, results),

@@ -41,6 +41,7 @@ fn close(stream: TcpStream, mode: CloseMode, closes: &mut Closes) {
             stream.shutdown(Shutdown::Write).unwrap();
             assert_eq!((&stream).read(&mut [0; 1]).unwrap(), 0);
         }
+        CloseMode::QuitWait | CloseMode::QuitClose => unreachable!("nothing is spoken here"),
     }
     match mode {
         CloseMode::Abortive => closes.aborted += 1,

@@ -8,11 +8,13 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket};
 
+use crate::load::conversation::{Conversation, Conversations, Need};
 use crate::load::measured::{Attempt, Ending};
 use crate::load::pairs::Pair;
 use crate::load::poller::Interest;
 use crate::load::stream::{self, Transfer, errno};
-use crate::load::{Clock, Exchange, Measured, PIECE, Work};
+use crate::load::{Clock, Exchange, Measured, PIECE, Work, is_understood, session};
+use crate::protocol::MAX_MESSAGE;
 use crate::record::tally::{Cause, Phase};
 use crate::scenario::spec::Source;
 use crate::tcp::options::{disconnect, has_local_port_range, set_bind_address_no_port, set_local_port_range};
@@ -36,8 +38,10 @@ pub(super) struct Client<'a> {
     /// Whether source `owned` can leave connect() one port; else bind() has to take it.
     owns_by_range: bool,
     request: Vec<u8>,
-    /// What is received, of which only the number matters.
-    buffer: Vec<u8>,
+    /// What is received, by whichever connection.
+    pub(super) buffer: Vec<u8>,
+    /// Where what is said has to be understood.
+    conversations: Option<Conversations>,
 }
 
 #[derive(Debug)]
@@ -47,20 +51,26 @@ pub(super) struct Connection {
     pub(super) state: State,
     /// What the poller was last told to watch for.
     pub(super) watched: Option<Interest>,
+    /// What is said, once established and where it has to be understood.
+    pub(super) conversation: Option<Box<Conversation>>,
     destination: usize,
-    requests_left: u32,
+    pub(super) requests_left: u32,
     bytes_left: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Connecting,
+    /// A protocol is spoken, and waits for something.
+    Conversing(Need),
     Sending,
     Receiving,
     /// Held open until its time is over.
     Held,
-    /// We are to close first, now.
+    /// We are to close, or to say quit, now.
     Closing,
+    /// The protocol's quit is said, and waits for something.
+    Quitting(Need),
     /// We have sent our FIN with shutdown() and wait for the peer's.
     Draining,
     /// The server is to close first.
@@ -85,8 +95,12 @@ impl State {
     pub(super) fn phase(self) -> Phase {
         match self {
             Self::Connecting => Phase::Connect,
-            Self::Sending => Phase::Send,
-            Self::Receiving | Self::Draining | Self::AwaitingClose => Phase::Recv,
+            Self::Sending | Self::Conversing(Need::Output) | Self::Quitting(Need::Output) => Phase::Send,
+            Self::Receiving
+            | Self::Conversing(Need::Input)
+            | Self::Quitting(Need::Input)
+            | Self::Draining
+            | Self::AwaitingClose => Phase::Recv,
             Self::Held | Self::Closing | Self::Ended => Phase::Close,
         }
     }
@@ -95,6 +109,12 @@ impl State {
 impl<'a> Client<'a> {
     pub(super) fn new(work: &'a Work, clock: &'a Clock, measured: Measured) -> Self {
         let exchange = Exchange::new(&work.load, work.protocol);
+        let conversations = conversations(work);
+        let piece = if conversations.is_some() {
+            MAX_MESSAGE
+        } else {
+            PIECE as usize
+        };
         Self {
             work,
             clock,
@@ -108,7 +128,8 @@ impl<'a> Client<'a> {
             destinations: work.destinations.iter().map(|address| (*address).into()).collect(),
             owns_by_range: work.client.source == Source::Owned && has_local_port_range(),
             request: exchange.request(work),
-            buffer: exchange.buffer(PIECE as usize),
+            buffer: exchange.buffer(piece),
+            conversations,
         }
     }
 
@@ -148,6 +169,7 @@ impl<'a> Client<'a> {
             attempt,
             state: State::Connecting,
             watched,
+            conversation: None,
             destination: pair.destination,
             requests_left: self.exchange.requests,
             bytes_left: 0,
@@ -208,10 +230,13 @@ impl Connection {
     pub(super) fn step(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
         match self.state {
             State::Connecting => self.connecting(client),
+            State::Conversing(_) => self.conversing(client),
             State::Sending => self.sending(client),
             State::Receiving => self.receiving(client),
             State::Held => Ok(Step::Wait),
+            State::Closing if client.work.close.mode.says_quit() => Ok(self.quit()),
             State::Closing => self.closing(client),
+            State::Quitting(_) => self.quitting(client),
             State::Draining => self.draining(client),
             State::AwaitingClose => self.awaiting_close(client),
             State::Ended => Ok(Step::Close),
@@ -234,6 +259,16 @@ impl Connection {
             }
         }
         self.establish(client);
+        self.conversation = client.conversations.as_mut().map(Conversations::begin);
+        if self
+            .conversation
+            .as_ref()
+            .is_some_and(|conversation| !conversation.is_ready())
+        {
+            // The server speaks first.
+            self.state = State::Conversing(Need::Input);
+            return Ok(Step::Next);
+        }
         Ok(self.next_request(client))
     }
 
@@ -248,28 +283,31 @@ impl Connection {
     }
 
     /// The next request, or what follows the last response.
-    fn next_request(&mut self, client: &Client<'_>) -> Step {
+    pub(super) fn next_request(&mut self, client: &mut Client<'_>) -> Step {
         if self.requests_left > 0 {
             self.requests_left -= 1;
+            if self.conversation.is_some() {
+                return self.ask(client);
+            }
             self.bytes_left = client.exchange.request_bytes;
             self.state = State::Sending;
             return Step::Next;
         }
-        match client.work.close.closer {
-            Closer::Server => self.await_peer(State::AwaitingClose),
-            Closer::Client if client.work.load.hold.is_zero() => {
-                self.state = State::Closing;
-                Step::Next
-            }
-            Closer::Client => {
-                self.state = State::Held;
-                Step::Wait
-            }
+        let close = &client.work.close;
+        if close.closer == Closer::Server && close.mode != CloseMode::QuitWait {
+            return self.await_peer(State::AwaitingClose);
+        }
+        if client.work.load.hold.is_zero() {
+            self.state = State::Closing;
+            Step::Next
+        } else {
+            self.state = State::Held;
+            Step::Wait
         }
     }
 
     /// A first wait for the peer needs no try: the poller tells of what is there already.
-    fn await_peer(&mut self, state: State) -> Step {
+    pub(super) fn await_peer(&mut self, state: State) -> Step {
         self.state = state;
         if self.watched.is_none() { Step::Wait } else { Step::Next }
     }
@@ -296,6 +334,8 @@ impl Connection {
 
     fn awaiting_close(&mut self, client: &mut Client<'_>) -> Result<Step, Failure> {
         match stream::drain(&self.socket, &mut client.buffer) {
+            // The server had enough before the client had.
+            Ok(Transfer::Eof) if self.requests_left > 0 => Err((Phase::Recv, Cause::UnexpectedEof)),
             Ok(Transfer::Eof) => Ok(self.peer_ends(client, Ending::PeerClosedFirst)),
             Ok(_) => Ok(Step::Wait),
             Err(Errno::ECONNRESET) if client.expects_reset() => Ok(self.peer_ends(client, Ending::PeerReset)),
@@ -303,7 +343,7 @@ impl Connection {
         }
     }
 
-    fn peer_ends(&mut self, client: &mut Client<'_>, ending: Ending) -> Step {
+    pub(super) fn peer_ends(&mut self, client: &mut Client<'_>, ending: Ending) -> Step {
         let now = client.time_of_ending();
         client.measured.ending(&mut self.attempt, ending, now);
         self.state = State::Ended;
@@ -350,6 +390,13 @@ impl Client<'_> {
         if self.work.tuples { self.clock.nanos() } else { 0 }
     }
 
+    /// Keeps what a connection spoke with for the next one.
+    pub(super) fn retire(&mut self, conversation: Option<Box<Conversation>>) {
+        if let (Some(conversations), Some(conversation)) = (&mut self.conversations, conversation) {
+            conversations.end(conversation);
+        }
+    }
+
     /// Whether an abortive close leaves the socket for the next connection.
     pub(super) fn reuses_descriptors(&self) -> bool {
         let close = &self.work.close;
@@ -360,6 +407,14 @@ impl Client<'_> {
     fn expects_reset(&self) -> bool {
         self.work.close.closer == Closer::Server && self.work.close.mode == CloseMode::Abortive
     }
+}
+
+/// None where nothing is said, or so many bytes that are but counted.
+fn conversations(work: &Work) -> Option<Conversations> {
+    let kind = session::kind(work.protocol).filter(|_| is_understood(work.protocol))?;
+    // When the server closes is its own affair.
+    let settings = session::settings(work.load.request_bytes, work.load.response_bytes, 0);
+    Some(Conversations::new(kind, settings))
 }
 
 fn cause(error: &std::io::Error) -> Cause {

@@ -5,6 +5,7 @@
 //! connections instead of once for each. A socket is handed to epoll only when a step would block.
 
 mod connection;
+mod conversing;
 
 use std::os::fd::AsFd;
 
@@ -12,6 +13,7 @@ use nix::errno::Errno;
 
 use self::connection::{Client, Connection, Spare, State, Step};
 use super::clock::{ThreadTime, nanos};
+use super::conversation::Need;
 use super::deadlines::Deadlines;
 use super::fill_level::ByFill;
 use super::offer::Offer;
@@ -215,8 +217,12 @@ impl<'a> Loop<'a> {
         };
         let (interest, limit) = match connection.state {
             State::Connecting => (Some(Interest::Output), Limit::Connect),
-            State::Sending => (Some(Interest::Output), Limit::Io),
-            State::Receiving | State::Draining => (Some(Interest::Input), Limit::Io),
+            State::Sending | State::Conversing(Need::Output) | State::Quitting(Need::Output) => {
+                (Some(Interest::Output), Limit::Io)
+            }
+            State::Receiving | State::Conversing(Need::Input) | State::Quitting(Need::Input) | State::Draining => {
+                (Some(Interest::Input), Limit::Io)
+            }
             State::AwaitingClose => (Some(Interest::Input), Limit::PeerClose),
             State::Held | State::Closing | State::Ended => (None, Limit::Hold),
         };
@@ -270,7 +276,8 @@ impl<'a> Loop<'a> {
     }
 
     fn release(&mut self, index: usize) -> Option<Connection> {
-        let connection = self.slots[index].take()?;
+        let mut connection = self.slots[index].take()?;
+        self.client.retire(connection.conversation.take());
         self.deadlines.end(index);
         self.free.push(index);
         self.watched -= usize::from(connection.watched.is_some());

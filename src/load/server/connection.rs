@@ -241,7 +241,8 @@ impl Connection {
         let drains = match close.mode {
             _ if self.conversation.is_some() && close.closer == Closer::Client => true,
             CloseMode::Graceful => self.conversation.is_some(),
-            CloseMode::HalfClose => true,
+            // That the client's quit ends the connection was the plan: it did not come to that.
+            CloseMode::HalfClose | CloseMode::QuitWait | CloseMode::QuitClose => true,
             CloseMode::Abortive | CloseMode::Lingering => false,
         };
         if drains {

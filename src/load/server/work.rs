@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::load::Exchange;
+use crate::load::{Exchange, is_understood};
 use crate::scenario::plan::{ClosePlan, LoadPlan, ServerPlan};
 use crate::scenario::spec::Protocol;
-use crate::tcp::Closer;
+use crate::tcp::{CloseMode, Closer};
 
 /// What the server is to do.
 #[derive(Clone, Debug)]
@@ -68,9 +68,8 @@ impl ServerWork {
     /// Whether messages have to be understood: else bytes are counted, which is faster.
     pub(super) fn is_conversation(&self) -> bool {
         match self.server.protocol {
-            Protocol::None => false,
             Protocol::Echo => self.requests.is_none() || self.server.manner != Default::default(),
-            Protocol::Http | Protocol::Mysql | Protocol::Memcached | Protocol::Redis => true,
+            protocol => is_understood(protocol),
         }
     }
 
@@ -79,6 +78,8 @@ impl ServerWork {
         let limit = self.server.manner.max_requests;
         match (self.close.closer, limit) {
             (Closer::Client, limit) => limit,
+            // It closes when the client says quit.
+            (Closer::Server, limit) if self.close.mode == CloseMode::QuitWait => limit,
             (Closer::Server, 0) => self.requests.unwrap_or(1),
             (Closer::Server, limit) => self.requests.map_or(limit, |requests| requests.min(limit)),
         }

@@ -6,6 +6,7 @@ mod conversing;
 mod failing;
 mod namespace;
 mod offering;
+mod speaking;
 
 use std::time::Duration;
 
@@ -118,7 +119,11 @@ impl Trial {
     fn assert_balanced(&self) {
         let (tally, endings, counts) = (&self.measured.tally, self.measured.endings, &self.served.counts);
         assert_eq!(tally.attempted, tally.ok + tally.failed(), "{:?}", tally.failures());
-        let ended = endings.closed_first + endings.aborted + endings.peer_closed_first + endings.peer_reset;
+        let ended = endings.closed_first
+            + endings.aborted
+            + endings.peer_closed_first
+            + endings.peer_reset
+            + endings.quit_closed;
         assert_eq!(ended, tally.connected, "{endings:?}");
         let ended = counts.closed_by_peer + counts.closed_first + counts.reset_by_peer + counts.open_at_end;
         assert_eq!(ended, counts.accepted, "{counts:?}");

@@ -143,7 +143,8 @@ impl Connection {
 /// How the client closes first.
 fn closing(mode: CloseMode, chain: Chain) -> Chain {
     match mode {
-        CloseMode::Graceful => chain.then(Step::Close),
+        // A quit has to be spoken, which this engine does not.
+        CloseMode::Graceful | CloseMode::QuitWait | CloseMode::QuitClose => chain.then(Step::Close),
         CloseMode::Abortive | CloseMode::Lingering => chain.then(Step::SetLinger).then(Step::Close),
         CloseMode::HalfClose => chain.then(Step::Shutdown).then(Step::Drain),
     }

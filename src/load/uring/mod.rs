@@ -50,6 +50,9 @@ pub fn unsupported(work: &Work) -> Option<String> {
     if work.client.source != Source::Ephemeral {
         return Some("sources other than `ephemeral` need single system calls".into());
     }
+    if super::is_understood(work.protocol) {
+        return Some("it counts bytes; what http, mysql, memcached and redis say has to be understood".into());
+    }
     if work.tuples {
         return Some("io_uring does not tell a socket's local port (observe.tuples)".into());
     }

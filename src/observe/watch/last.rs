@@ -84,6 +84,7 @@ impl Watch {
             census.count_time_wait(namespace.eyes.mini_sockets()?.unwrap_or(0));
         }
         self.count_look("listing of what moves", listed, cpu);
+        self.time_waits = None;
         let holders = self.holders();
         self.settle(holders);
         self.take(sides);

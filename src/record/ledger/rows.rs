@@ -27,10 +27,15 @@ impl Books<'_> {
             aborted,
             peer_closed_first,
             peer_reset,
+            undetermined,
         } = self.client;
-        let sum = signed(closed_first + aborted + peer_closed_first + peer_reset);
+        let sum = signed(closed_first + aborted + peer_closed_first + peer_reset + undetermined);
         let ours = (signed(self.attempts.connected), "connect() succeeded");
-        let theirs = "client's closed first + aborted + closed by peer + reset by peer (ours)";
+        let theirs = if undetermined > 0 {
+            "client's closed first + aborted + closed by peer + reset by peer + quit and closed (ours)"
+        } else {
+            "client's closed first + aborted + closed by peer + reset by peer (ours)"
+        };
         row("client endings", ours, Ok(sum), theirs, Allowance::default())
     }
 
@@ -129,7 +134,7 @@ impl Books<'_> {
         } else {
             sum(account.counters, &["TCPAbortOnData"])
         };
-        row(&name, ours, kernel, "TCPAbortOnData", self.broken_off())
+        row(&name, ours, kernel, "TCPAbortOnData", self.unsure(account))
     }
 
     pub(super) fn resets(&self, account: &Account<'_>) -> LedgerRow {
@@ -143,7 +148,7 @@ impl Books<'_> {
             ours,
             sum(account.counters, &["EstabResets"]),
             "EstabResets",
-            self.broken_off(),
+            self.unsure(account),
         )
     }
 
@@ -161,13 +166,13 @@ impl Books<'_> {
             ours,
             kernel,
             "TW + TWKilled + TCPTimeWaitOverflow",
-            self.broken_off(),
+            self.unsure(account),
         )
     }
 
     pub(super) fn time_wait_held(&self, account: &Account<'_>) -> LedgerRow {
         let reaccepted = match self.reused {
-            _ if !account.is_servers || self.server.closed_first == 0 => Ok(0),
+            _ if !account.is_servers || self.server.closed_first + self.server.undetermined == 0 => Ok(0),
             Some(reused) => Ok(signed(reused)),
             None => {
                 Err("the kernel does not count TIME_WAIT sockets that an incoming SYN replaces; observe.tuples does")
@@ -191,7 +196,7 @@ impl Books<'_> {
             ours,
             held,
             "TIME_WAIT and orphaned FIN_WAIT2 in the last dump",
-            self.broken_off()
+            self.unsure(account)
                 .and(
                     account.unanswered,
                     "FIN_WAIT2 whose peer has not closed ends after tcp_fin_timeout",
@@ -202,7 +207,8 @@ impl Books<'_> {
 
     /// Where the client alone holds TIME_WAIT, a four-tuple used again is one recycled.
     pub(super) fn reuse(&self) -> Option<LedgerRow> {
-        let client_alone = self.client.aborted == 0 && self.server.closed_first + self.server.aborted == 0;
+        let client_alone = self.client.aborted + self.client.undetermined == 0
+            && self.server.closed_first + self.server.aborted + self.server.undetermined == 0;
         let reused = self.reused.filter(|_| client_alone && !self.outlasts_time_wait())?;
         let stray = self.accounts()[0].stray_resets;
         let allowance = Allowance::of(

@@ -190,3 +190,31 @@ fn a_stray_reset_explains_a_time_wait_that_is_gone() {
     counters.insert("OutRsts".into(), 2);
     assert!(gone(&counters));
 }
+
+#[test]
+fn who_was_first_with_a_quit_may_be_either_end_or_neither() {
+    let tally = attempts(30, 0, 0);
+    for (made, resets) in [(30, 0), (60, 0), (0, 30)] {
+        let mut counters = counters(made, 0, 0);
+        for (name, value) in [
+            ("ActiveOpens", 30),
+            ("PassiveOpens", 30),
+            ("EstabResets", resets),
+            ("TCPAbortOnData", resets),
+        ] {
+            counters.insert(name.into(), value);
+        }
+        let undetermined = Closes {
+            undetermined: 30,
+            ..Closes::default()
+        };
+        let ledger = reconcile(&Books {
+            client: undetermined,
+            server: undetermined,
+            held: [made as u64, 0],
+            ..books(&tally, &counters, 30, 0)
+        });
+        assert!(ledger.balanced, "{made} {resets}: {:?}", ledger.rows);
+        assert_eq!(find(&ledger, "client endings").kernel, Some(30));
+    }
+}

@@ -1,0 +1,16 @@
+//! Other people's programs in the lab: started in one side's namespace, waited for, signalled, ended with all that they
+//! started themselves.
+//!
+//! `program` starts one and tells how it ended; `server` is a program that is waited for until it listens. A program runs
+//! below a tiny first process (`tree`), in surroundings of its own (`surroundings`): a PID namespace where one can be had,
+//! so that nothing outlives the program or linger itself, however either ends. Must not know what the program is for, nor
+//! what its connections do: that is observed from outside.
+
+pub mod program;
+pub mod server;
+mod surroundings;
+mod tail;
+mod tree;
+
+pub use program::{CommandLine, Ended, Group, How, Lives, Program, Running, StartError, Streams};
+pub use server::{Server, ServerError};
