@@ -6,6 +6,7 @@
 
 pub mod hold;
 pub mod kernel;
+mod pool;
 pub mod ports;
 pub mod residual;
 
@@ -43,6 +44,9 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
     let mut because = Vec::new();
     let usable_ports = ports::usable(plan, facts, &mut because);
     let tuples = four_tuples(plan, facts, usable_ports, &mut because);
+    if let Some(pool) = &plan.pool {
+        return pool::predict(plan, pool, facts, (usable_ports, tuples), because);
+    }
     let after_close = hold::after_close(plan, facts, tuples, &mut because);
     let open_at_once = u64::from(plan.load.in_flight);
 
@@ -61,6 +65,7 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
         sustained_per_second: (limited && nominal > 0.0).then(|| tuples as f64 / nominal),
         first_failure_at: None,
         first_failure_attempt: None,
+        pool: None,
         because,
     };
     if limited {

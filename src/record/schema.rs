@@ -3,6 +3,7 @@
 //! Seconds are floats in keys that end in `_seconds` (and `t`), microseconds in `_us`, rates per second in
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
+mod pool;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::pool::{
+    ClosedBy, Occupancy, PeakMean, PoolConnections, PoolPrediction, PoolRan, PoolRequests, RequestLatencies,
+    Validations,
+};
 pub use self::requests::Requests;
 
 /// The `schema` key of every record.
@@ -49,6 +54,9 @@ pub struct Record {
     /// every other figure is the load's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<FillRan>,
+    /// Of a load of kind `pool`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolRan>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offered: Option<Offered>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -200,6 +208,9 @@ pub struct Prediction {
     pub first_failure_at: Option<f64>,
     /// The ordinal of the first attempt that fails, from 1; null where none does.
     pub first_failure_attempt: Option<u64>,
+    /// Of a pool; absent with a load of connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolPrediction>,
     /// Why: the steps of the derivation, a sentence each.
     pub because: Vec<String>,
 }
@@ -211,6 +222,9 @@ pub struct Residual {
     pub first_failure_seconds: Option<f64>,
     pub first_failure_attempt: Option<i64>,
     pub sustained_per_second: Option<f64>,
+    /// Of a pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub churn_per_second: Option<f64>,
 }
 
 /// How the load was run: what of it the machine, not the plan, decided.
@@ -284,7 +298,7 @@ pub struct Outcomes {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failed {
-    /// socket, bind, connect, send, recv or close.
+    /// socket, bind, connect, send, recv or close; of a pool's requests also borrow.
     pub phase: String,
     /// The errno's symbol, or LINGER_TIMEOUT, UNEXPECTED_EOF, CANCELLED.
     pub errno: String,
@@ -520,7 +534,7 @@ pub struct TimelinePoint {
     pub failed: BTreeMap<String, u64>,
     pub time_wait_client: Option<u64>,
     pub time_wait_server: Option<u64>,
-    /// The 99th percentile of connect() in the interval.
+    /// The 99th percentile of connect() in the interval; of a pool, of the requests that ended ok.
     pub p99_us: Option<f64>,
 }
 

@@ -1,6 +1,7 @@
 //! A connection's steps where a protocol is spoken: login, requests, responses.
 
-use super::connection::{Client, Connection, Failure, State, Step};
+use super::connection::{Client, Connection, State, Step};
+use crate::load::Failure;
 use crate::load::conversation::{Need, Turn};
 use crate::load::stream::Transfer;
 use crate::record::tally::{Cause, Phase};
