@@ -89,7 +89,7 @@ fn offer_by(engine: Choice, threads: u32, work: &Work, control: &Control) -> Res
 }
 
 /// The server that fits the work.
-fn server_of(work: &Work) -> ServerWork {
+pub(super) fn server_of(work: &Work) -> ServerWork {
     ServerWork::of_load(
         ServerPlan {
             listen: true,
