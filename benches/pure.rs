@@ -11,6 +11,7 @@ use linger::record::histogram::LatencyHistogram;
 use linger::record::tally::{Cause, First, Phase, Tally};
 use linger::record::timeline::Timeline;
 use linger::scenario::plan::LoadPlan;
+use linger::scenario::pool::LoadKind;
 use linger::scenario::spec::Arrival;
 
 fn main() {

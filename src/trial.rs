@@ -8,6 +8,7 @@
 mod books;
 mod fill;
 mod memory;
+mod pool;
 mod rest;
 mod sides;
 
@@ -317,6 +318,7 @@ fn measure(
     let observer = Observer::start(prepared.client_eyes, server_eyes, config)?;
     let work = Work {
         load: plan.load.clone(),
+        pool: plan.pool.clone(),
         close: plan.close.clone(),
         client: plan.client.clone(),
         protocol: plan.server.protocol,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use linger::load::server::{Listeners, Served, ServerControl, ServerWork};
 use linger::load::{EngineError, Pacing, Shard, Work};
 use linger::scenario::plan::{ClientPlan, ClosePlan, LoadPlan, ServerPlan};
+use linger::scenario::pool::LoadKind;
 use linger::scenario::spec::{Arrival, Order, Protocol, Source};
 use linger::tcp::{CloseMode, Closer};
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
@@ -56,10 +57,12 @@ impl Exchange {
 pub fn work(connections: u64) -> Work {
     Work {
         load: LoadPlan {
+            kind: LoadKind::Connections,
             arrival: Arrival::Max,
             rate: None,
             in_flight: IN_FLIGHT,
             connections: Some(connections),
+            requests: None,
             duration: None,
             requests_per_connection: 0,
             request_bytes: 1,
@@ -84,6 +87,7 @@ pub fn work(connections: u64) -> Work {
         tuples_a_pair: None,
         request: vec![],
         ports: vec![],
+        pool: None,
         shard: Shard::WHOLE,
         pacing: Pacing::Timer,
         reuse_descriptor: false,

@@ -39,7 +39,9 @@ pub(super) fn nr_open() -> Option<u64> {
 /// The most descriptors that a trial has open at once.
 #[must_use]
 pub fn descriptors_needed(plan: &TrialPlan) -> u64 {
-    fixed(plan) + per_connection(plan, u64::from(plan.load.in_flight))
+    // A request that waits for one of a pool's connections has none.
+    let at_once = plan.pool.as_ref().map_or(plan.load.in_flight, |pool| pool.size);
+    fixed(plan) + per_connection(plan, u64::from(at_once))
 }
 
 /// Refuses a trial that needs more descriptors than there may be.
@@ -54,6 +56,7 @@ pub fn require_descriptors(plan: &TrialPlan, limit: u64) -> Result<(), Unavailab
     let fitting = limit.saturating_sub(fixed(plan) + u64::from(SERVER_LAG)) / 2;
     let smaller = match fitting {
         0 => "fewer server addresses and ports".to_owned(),
+        fitting if plan.pool.is_some() => format!("pool.size of at most {fitting}"),
         fitting => format!("load.in_flight of at most {fitting}"),
     };
     Err(Unavailable::new(

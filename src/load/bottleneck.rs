@@ -81,7 +81,7 @@ impl Evidence {
         } else if server + server_waits >= BUSY {
             ("server-cpu", "the server's threads had no time left".to_owned())
         } else if self.not_offered > 0 {
-            let why = format!("all {} connections that may be open at once were open", self.in_flight);
+            let why = format!("all {} that may be under way at once were", self.in_flight);
             ("in-flight", why)
         } else {
             (

@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::pool::PoolEngine;
 use super::{Engine, EngineError, EpollEngine, UringEngine, Work, uring};
 use crate::scenario::plan::LoadPlan;
+use crate::scenario::pool::LoadKind;
 use crate::scenario::spec::{Arrival, Protocol};
 
 /// Attempts a second that one thread makes with ease, with room for noise: half of what a core of 2020 does.
@@ -41,6 +43,12 @@ impl Choice {
     /// # Errors
     /// `uring` is asked for, and the kernel or the work does not allow it.
     pub fn engine(self, work: &Work) -> Result<Box<dyn Engine>, EngineError> {
+        if work.pool.is_some() {
+            return match self {
+                Self::Uring => Err(EngineError::NoUring("a pool is driven by epoll".to_owned())),
+                Self::Auto | Self::Epoll => Ok(Box::new(PoolEngine)),
+            };
+        }
         let wants_speed = work.load.arrival == Arrival::Max && work.protocol != Protocol::None;
         if self == Self::Epoll || (self == Self::Auto && !wants_speed) {
             return Ok(Box::new(EpollEngine));
@@ -59,7 +67,10 @@ impl Choice {
 pub fn client_threads(plan: &LoadPlan, cpus: usize) -> u32 {
     let needed = (plan.rate.unwrap_or(0.0) / PER_THREAD).ceil() as u32;
     let half = u32::try_from(cpus / 2).unwrap_or(u32::MAX);
-    let threads = plan.threads.unwrap_or(needed.min(half));
+    let threads = match plan.kind {
+        LoadKind::Connections => plan.threads.unwrap_or(needed.min(half)),
+        LoadKind::Pool => 1,
+    };
     threads.clamp(1, plan.in_flight.max(1))
 }
 

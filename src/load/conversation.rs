@@ -119,6 +119,12 @@ impl Conversation {
         self.session.request(last, &mut self.output);
     }
 
+    /// Asks whether the other end is there, as a request that is answered by [`Turn::Response`]. False where the protocol
+    /// has no such request: then nothing is asked.
+    pub(super) fn ping(&mut self) -> bool {
+        self.session.ping(&mut self.output)
+    }
+
     /// Says the protocol's quit, which [`go_on`](Self::go_on) sends. What comes after it is dropped, up to
     /// [`Turn::PeerClosed`].
     pub(super) fn quit(&mut self) {

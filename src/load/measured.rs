@@ -7,6 +7,7 @@ use nix::libc;
 
 use super::clock::ThreadTime;
 use super::fill_level::{ByFill, Call};
+use super::pool::PoolBooks;
 use super::shard::Shard;
 use crate::record::histogram::LatencyHistogram;
 use crate::record::tally::{Cause, First, Phase, Tally};
@@ -35,6 +36,8 @@ pub struct Measured {
     pub tuples: Option<TupleClock>,
     pub endings: Endings,
     pub said: Said,
+    /// Of a pool: its requests, where all else tells of its connections.
+    pub pool: Option<Box<PoolBooks>>,
     /// Attempts that were due and could not be begun before the load's end; 0 with arrival `max`, where none is due.
     pub not_offered: u64,
     /// When the last attempt ended, in nanoseconds since the beginning.
@@ -141,6 +144,7 @@ impl Measured {
             tuples,
             endings: Endings::default(),
             said: Said::default(),
+            pool: None,
             not_offered: 0,
             ended_at: 0,
             cpu_seconds: 0.0,

@@ -17,6 +17,7 @@ pub mod fill_level;
 pub mod measured;
 pub mod pacer;
 pub mod pacing;
+pub mod pool;
 pub mod server;
 pub mod shard;
 pub mod threads;
@@ -30,6 +31,7 @@ mod poller;
 mod ports;
 mod random;
 mod session;
+mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -48,13 +50,17 @@ pub use pacing::Pacing;
 pub use shard::Shard;
 pub use uring::UringEngine;
 
+use crate::record::tally::{Cause, Phase};
 use crate::scenario::plan::{ClientPlan, ClosePlan, LoadPlan};
+use crate::scenario::pool::PoolPlan;
 use crate::scenario::spec::{Protocol, Source};
 
 /// What one engine thread is to do.
 #[derive(Clone, Debug)]
 pub struct Work {
     pub load: LoadPlan,
+    /// The pool that requests borrow from; None where each attempt is a connection.
+    pub pool: Option<PoolPlan>,
     pub close: ClosePlan,
     pub client: ClientPlan,
     pub protocol: Protocol,
@@ -131,6 +137,9 @@ pub(crate) fn is_understood(protocol: Protocol) -> bool {
         Protocol::Http | Protocol::Mysql | Protocol::Memcached | Protocol::Redis => true,
     }
 }
+
+/// The phase and cause of a failed attempt.
+type Failure = (Phase, Cause);
 
 /// Bytes received at once of what nobody has asked for.
 const PIECE: u32 = 4096;

@@ -35,9 +35,9 @@ impl Pacer {
             (Arrival::Constant, Some(rate)) => (Schedule::Constant { rate, ordinal: 0 }, plan.planned(), u64::MAX),
             (Arrival::Poisson, Some(rate)) => {
                 let random = Random::new(plan.seed);
-                (Schedule::Poisson { rate, at: 0.0, random }, plan.connections, ends)
+                (Schedule::Poisson { rate, at: 0.0, random }, plan.attempts(), ends)
             }
-            _ => (Schedule::Max, plan.connections, u64::MAX),
+            _ => (Schedule::Max, plan.attempts(), u64::MAX),
         };
         Self {
             schedule,

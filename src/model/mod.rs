@@ -6,6 +6,7 @@
 
 pub mod hold;
 pub mod kernel;
+mod pool;
 pub mod ports;
 pub mod residual;
 
@@ -43,6 +44,9 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
     let mut because = Vec::new();
     let usable_ports = ports::usable(plan, facts, &mut because);
     let tuples = four_tuples(plan, facts, usable_ports, &mut because);
+    if let Some(pool) = &plan.pool {
+        return pool::predict(plan, pool, facts, (usable_ports, tuples), because);
+    }
     let (after_close, undetermined) = match hold::after_close(plan, facts, tuples, &mut because) {
         Held::Free => (None, None),
         Held::For(time) => (Some(time), None),
@@ -66,6 +70,7 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
         first_failure_at: None,
         first_failure_attempt: None,
         undetermined,
+        pool: None,
         because,
     };
     if limited && prediction.undetermined.is_none() {

@@ -5,13 +5,14 @@ use crate::record::schema::{Outcomes, Prediction, Residual, TimelinePoint};
 /// Failures by which the kernel says that no port is left.
 const OUT_OF_PORTS: [(&str, &str); 2] = [("connect", "EADDRNOTAVAIL"), ("bind", "EADDRINUSE")];
 
-/// Measured less predicted, where both are there.
+/// Measured less predicted, where both are there. `churn_per_second` is a pool's.
 #[must_use]
 pub fn residual(
     prediction: &Prediction,
     outcomes: &Outcomes,
     timeline: &[TimelinePoint],
     load_seconds: f64,
+    churn_per_second: Option<f64>,
 ) -> Residual {
     let first = outcomes
         .failed
@@ -36,6 +37,12 @@ pub fn residual(
         sustained_per_second: first
             .and(prediction.sustained_per_second)
             .zip(sustained(timeline, prediction.hold_seconds, load_seconds))
+            .map(|(predicted, measured)| measured - predicted),
+        churn_per_second: prediction
+            .pool
+            .as_ref()
+            .and_then(|pool| pool.churn_per_second)
+            .zip(churn_per_second)
             .map(|(predicted, measured)| measured - predicted),
     }
 }

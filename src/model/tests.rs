@@ -49,11 +49,14 @@ pub(crate) fn plan() -> TrialPlan {
             linger_seconds: None,
         },
         fill: None,
+        pool: None,
         load: LoadPlan {
+            kind: Default::default(),
             arrival: Arrival::Max,
             rate: None,
             in_flight: 16,
             connections: Some(30_000),
+            requests: None,
             duration: None,
             requests_per_connection: 0,
             request_bytes: 1,
@@ -75,7 +78,7 @@ pub(crate) fn plan() -> TrialPlan {
     }
 }
 
-fn facts(sysctls: &[(&str, &str)]) -> Facts {
+pub(crate) fn facts(sysctls: &[(&str, &str)]) -> Facts {
     let map: BTreeMap<String, String> = sysctls
         .iter()
         .map(|(name, value)| (format!("net.ipv4.{name}"), (*value).to_owned()))
@@ -90,7 +93,7 @@ fn facts(sysctls: &[(&str, &str)]) -> Facts {
     }
 }
 
-const DEFAULTS: [(&str, &str); 3] = [
+pub(crate) const DEFAULTS: [(&str, &str); 3] = [
     ("ip_local_port_range", "32768\t60999"),
     ("tcp_tw_reuse", "0"),
     ("tcp_timestamps", "1"),

@@ -160,6 +160,23 @@ impl ClientSession {
         }
     }
 
+    /// Appends the request that asks only whether the other end is there, and is answered by a response as any other is:
+    /// COM_PING, `version`, PING. False, and nothing appended, for echo and HTTP, which have none, and where the session is
+    /// not ready.
+    pub fn ping(&mut self, out: &mut Vec<u8>) -> bool {
+        if !self.is_ready() {
+            return false;
+        }
+        match &mut self.codec {
+            Codec::Echo(_) | Codec::Http(_) => return false,
+            Codec::Mysql(codec) => codec.ping(out),
+            Codec::Memcached(_) => out.extend(memcached::PING),
+            Codec::Redis(_) => out.extend(redis::PING),
+        }
+        self.phase = Phase::Waiting;
+        true
+    }
+
     /// Appends the polite goodbye: COM_QUIT, `quit`, QUIT; nothing for echo and HTTP. What comes after it is dropped.
     pub fn quit(&mut self, out: &mut Vec<u8>) {
         self.phase = Phase::Over;

@@ -11,6 +11,8 @@ use super::{MAX_MESSAGE, Settings, fill, pass_over};
 
 /// The client's quit: the server closes without a reply.
 pub(super) const QUIT: &[u8] = b"quit\r\n";
+/// Asks only whether the server is there.
+pub(super) const PING: &[u8] = b"version\r\n";
 
 /// protocol.txt: "the length limit of a key is set at 250 characters".
 const MAX_KEY: usize = 250;
@@ -189,9 +191,9 @@ impl Client {
                 }
                 None => ClientStep::malformed("a VALUE without its length"),
             },
-            Some(b"END" | b"STORED" | b"NOT_STORED") => ClientStep::response(length),
+            Some(b"END" | b"STORED" | b"NOT_STORED" | b"VERSION") => ClientStep::response(length),
             Some(b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR") => ClientStep::error(length, 0),
-            _ => ClientStep::malformed("a line that answers neither get nor set"),
+            _ => ClientStep::malformed("a line that answers neither get nor set nor version"),
         }
     }
 }

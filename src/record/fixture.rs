@@ -41,6 +41,7 @@ fn measured() -> Record {
             first_failure_at: None,
             first_failure_attempt: Some(PORTS + 1),
             undetermined: None,
+            pool: None,
             because: vec![
                 "ip_local_port_range 32768 60999 holds 28232 ports, none of them reserved".into(),
                 "the client closes first, so its side keeps each four-tuple for 60 s of TIME_WAIT".into(),
@@ -52,9 +53,11 @@ fn measured() -> Record {
             first_failure_seconds: None,
             first_failure_attempt: Some(0),
             sustained_per_second: None,
+            churn_per_second: None,
         }),
         load: None,
         fill: None,
+        pool: None,
         offered: Some(Offered {
             planned: Some(PORTS + REFUSED),
             attempted: PORTS + REFUSED,

@@ -4,6 +4,7 @@
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
 mod looks;
+mod pool;
 mod requests;
 mod sides;
 
@@ -14,6 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::looks::{LastLook, Looks};
+pub use self::pool::{
+    ClosedBy, Occupancy, PeakMean, PoolConnections, PoolPrediction, PoolRan, PoolRequests, RequestLatencies,
+    Validations,
+};
 pub use self::requests::Requests;
 pub use self::sides::{Share, Sides};
 
@@ -53,6 +58,9 @@ pub struct Record {
     /// every other figure is the load's alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<FillRan>,
+    /// Of a load of kind `pool`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolRan>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offered: Option<Offered>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,6 +216,9 @@ pub struct Prediction {
     /// Why a limit can be neither predicted nor excluded (close mode `quit-close`); absent where it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undetermined: Option<String>,
+    /// Of a pool; absent with a load of connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolPrediction>,
     /// Why: the steps of the derivation, a sentence each.
     pub because: Vec<String>,
 }
@@ -219,6 +230,9 @@ pub struct Residual {
     pub first_failure_seconds: Option<f64>,
     pub first_failure_attempt: Option<i64>,
     pub sustained_per_second: Option<f64>,
+    /// Of a pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub churn_per_second: Option<f64>,
 }
 
 /// How the load was run: what of it the machine, not the plan, decided.
@@ -292,7 +306,7 @@ pub struct Outcomes {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failed {
-    /// socket, bind, connect, send, recv or close.
+    /// socket, bind, connect, send, recv or close; of a pool's requests also borrow.
     pub phase: String,
     /// The errno's symbol, or LINGER_TIMEOUT, UNEXPECTED_EOF, CANCELLED.
     pub errno: String,
@@ -542,7 +556,7 @@ pub struct TimelinePoint {
     pub failed: BTreeMap<String, u64>,
     pub time_wait_client: Option<u64>,
     pub time_wait_server: Option<u64>,
-    /// The 99th percentile of connect() in the interval.
+    /// The 99th percentile of connect() in the interval; of a pool, of the requests that ended ok.
     pub p99_us: Option<f64>,
 }
 

@@ -16,16 +16,19 @@ pub enum Phase {
     Send,
     Recv,
     Close,
+    /// No system call: waiting for one of a pool's connections.
+    Borrow,
 }
 
 impl Phase {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; PHASES] = [
         Self::Socket,
         Self::Bind,
         Self::Connect,
         Self::Send,
         Self::Recv,
         Self::Close,
+        Self::Borrow,
     ];
 }
 
@@ -38,6 +41,7 @@ impl fmt::Display for Phase {
             Self::Send => "send",
             Self::Recv => "recv",
             Self::Close => "close",
+            Self::Borrow => "borrow",
         })
     }
 }
@@ -59,6 +63,8 @@ pub enum Cause {
     Refused,
 }
 
+/// Kinds of [`Phase`].
+const PHASES: usize = 7;
 /// Errnos above this are counted as this (Linux names none above 133).
 const MAX_ERRNO: usize = 133;
 const SLOTS: usize = MAX_ERRNO + 1 + 5;
@@ -125,8 +131,8 @@ pub struct Tally {
     pub ok: u64,
     /// Attempts whose connect() succeeded, whatever became of them.
     pub connected: u64,
-    counts: Box<[[u64; SLOTS]; 6]>,
-    first: Box<[[Option<First>; SLOTS]; 6]>,
+    counts: Box<[[u64; SLOTS]; PHASES]>,
+    first: Box<[[Option<First>; SLOTS]; PHASES]>,
 }
 
 impl Default for Tally {
@@ -135,8 +141,8 @@ impl Default for Tally {
             attempted: 0,
             ok: 0,
             connected: 0,
-            counts: Box::new([[0; SLOTS]; 6]),
-            first: Box::new([[None; SLOTS]; 6]),
+            counts: Box::new([[0; SLOTS]; PHASES]),
+            first: Box::new([[None; SLOTS]; PHASES]),
         }
     }
 }
@@ -186,7 +192,7 @@ impl Tally {
         self.attempted += other.attempted;
         self.ok += other.ok;
         self.connected += other.connected;
-        for phase in 0..6 {
+        for phase in 0..PHASES {
             for slot in 0..SLOTS {
                 self.counts[phase][slot] += other.counts[phase][slot];
                 self.first[phase][slot] = match (self.first[phase][slot], other.first[phase][slot]) {
@@ -216,7 +222,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn merged_tallies_count_what_one_tally_would(events in prop::collection::vec((0usize..6, causes(), any::<bool>()), 0..200)) {
+        fn merged_tallies_count_what_one_tally_would(events in prop::collection::vec((0..PHASES, causes(), any::<bool>()), 0..200)) {
             let (mut one, mut a, mut b) = (Tally::default(), Tally::default(), Tally::default());
             for (index, (phase, cause, left)) in events.iter().enumerate() {
                 let first = First { at: index as u64, attempt: index as u64 + 1 };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use super::pool::LoadKind;
 use super::port_range;
 use super::problem::{Origin, Problem};
 use super::spec::{Arrival, Family, Source, Span, Topology};
@@ -32,6 +33,7 @@ pub(super) fn check(root: &Node) -> Vec<Problem> {
     rules.addresses();
     rules.topology();
     super::protocol_rules::check(&mut rules);
+    super::pool_rules::check(&mut rules);
     rules.fill();
     super::sysctl_rules::check(&mut rules);
     super::sequence_rules::check(&mut rules);
@@ -100,8 +102,15 @@ impl<'a> Rules<'a> {
     }
 
     fn extent(&mut self) {
-        if self.has("load") && !self.has("load.connections") && !self.has("load.duration") {
-            self.report("load", "without an end; set `connections`, `duration` or both");
+        let kind = self.read_or("load.kind", LoadKind::Connections);
+        let count = if kind == Some(LoadKind::Pool) {
+            "requests"
+        } else {
+            "connections"
+        };
+        let ends = [&format!("load.{count}"), "load.duration"];
+        if self.has("load") && !ends.iter().any(|key| self.has(key)) {
+            self.report("load", format!("without an end; set `{count}`, `duration` or both"));
         }
         let (rate, duration) = (self.read::<f64>("load.rate"), self.read::<Span>("load.duration"));
         if let (Some(rate), Some(Span(duration))) = (rate, duration)

@@ -12,6 +12,8 @@ mod key;
 mod matrix;
 mod meaning;
 pub mod plan;
+pub mod pool;
+mod pool_rules;
 mod port_range;
 mod problem;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::pool::{LoadKind, PoolPlan};
 use super::port_range;
 use super::spec::{Arrival, Family, Order, Protocol, Source, Topology};
 use super::step::Action;
@@ -69,6 +70,9 @@ pub struct TrialPlan {
     /// Of a sequence: no attempt.
     #[serde(default = "LoadPlan::nothing")]
     pub load: LoadPlan,
+    /// With load.kind `pool`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolPlan>,
     /// What is made and closed before the load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<FillPlan>,
@@ -99,9 +103,12 @@ impl TrialPlan {
         /// To make the lab and to take it down.
         const LAB: Duration = Duration::from_millis(500);
         let load = &self.load;
-        let by_count = load.connections.map(|count| match load.rate {
+        let by_count = load.attempts().map(|count| match load.rate {
             Some(rate) => Duration::try_from_secs_f64(count as f64 / rate).unwrap_or(Duration::MAX),
-            None => self.at_full_speed(count, self.server.addresses),
+            None => match &self.pool {
+                Some(pool) => self.requests_at_full_speed(count, pool),
+                None => self.at_full_speed(count, self.server.addresses),
+            },
         });
         let load_ends = match (by_count, load.duration) {
             (Some(a), Some(b)) => a.min(b),
@@ -121,6 +128,19 @@ impl TrialPlan {
         latency
             .saturating_mul(self.load.requests_per_connection)
             .saturating_add(self.load.hold)
+    }
+
+    /// How long a request keeps the connection that it borrowed, as far as the plan tells.
+    #[must_use]
+    pub fn service(&self) -> Duration {
+        self.server.manner.latency.saturating_add(self.load.hold)
+    }
+
+    /// With arrival `max`: a request takes some 100 µs, or what the plan says, of which as many run at once as may.
+    fn requests_at_full_speed(&self, count: u64, pool: &PoolPlan) -> Duration {
+        let rounds = count / u64::from(self.load.in_flight.min(pool.size).max(1));
+        let served = self.service().saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
+        served.max(Duration::from_micros(count.saturating_mul(100)))
     }
 
     /// Server addresses in all, those of the fill included.
@@ -237,13 +257,17 @@ pub struct ClosePlan {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LoadPlan {
+    #[serde(default, skip_serializing_if = "LoadPlan::is_of_connections")]
+    pub kind: LoadKind,
     pub arrival: Arrival,
     /// Attempts per second; None with arrival `max`.
     pub rate: Option<f64>,
-    /// The most connections open at once.
+    /// The most connections open at once; with kind `pool` the most requests under way.
     pub in_flight: u32,
-    /// At least one of `connections` and `duration` is there; the first reached ends the load.
+    /// At least one of `connections` (`requests` with kind `pool`) and `duration` is there; the first reached ends the load.
     pub connections: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
     #[serde(with = "optional_seconds")]
     pub duration: Option<Duration>,
     pub requests_per_connection: u32,
@@ -276,10 +300,12 @@ impl LoadPlan {
     /// A sequence's load.
     pub(super) fn nothing() -> Self {
         Self {
+            kind: LoadKind::Connections,
             arrival: Arrival::Max,
             rate: None,
             in_flight: 0,
             connections: Some(0),
+            requests: None,
             duration: None,
             requests_per_connection: 0,
             request_bytes: 0,
@@ -292,6 +318,19 @@ impl LoadPlan {
         }
     }
 
+    fn is_of_connections(kind: &LoadKind) -> bool {
+        *kind == LoadKind::Connections
+    }
+
+    /// The number at which attempts end, be they of connections or of requests; None where only time bounds them.
+    #[must_use]
+    pub fn attempts(&self) -> Option<u64> {
+        match self.kind {
+            LoadKind::Connections => self.connections,
+            LoadKind::Pool => self.requests,
+        }
+    }
+
     /// Attempts that the load is to offer; None where only time bounds it (arrival `max`).
     #[must_use]
     pub fn planned(&self) -> Option<u64> {
@@ -299,7 +338,7 @@ impl LoadPlan {
             (Some(rate), Some(duration)) => Some((rate * duration.as_secs_f64()).round() as u64),
             _ => None,
         };
-        match (self.connections, by_time) {
+        match (self.attempts(), by_time) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
@@ -349,15 +388,15 @@ fn is_zero(count: &u32) -> bool {
 }
 
 /// A duration as seconds in a record.
-mod seconds {
+pub(super) mod seconds {
     use super::Duration;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in super::super) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(value.as_secs_f64())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::meaning::Rules;
+use super::pool::LoadKind;
 use super::spec::{Protocol, Span};
 use crate::tcp::{CloseMode, Closer};
 
@@ -131,6 +132,10 @@ fn understood(rules: &mut Rules<'_>) {
 
 /// What the server does by itself must not come before what the plan says.
 fn limits(rules: &mut Rules<'_>) {
+    // A pool has no plan for a connection that the server could cross.
+    if rules.read("load.kind") == Some(LoadKind::Pool) {
+        return;
+    }
     let requests = rules.read_or("load.requests_per_connection", 1u32);
     let limit = rules.read_or("server.max_requests", 0u32).filter(|limit| *limit > 0);
     let closer = rules.read::<Closer>("close.closer");

@@ -10,6 +10,7 @@ use super::plan::{
     ClientPlan, ClosePlan, Expectation, FillPlan, LabPlan, LoadPlan, Manner, ObservePlan, ServerPlan, StepPlan,
     SysctlPlan, TrialPlan,
 };
+use super::pool::{LoadKind, Pool};
 use super::port_range;
 use super::problem::Origin;
 use super::spec::{Expect, Family, Load, Order, Protocol, Scenario, Source, Span, SysctlValue, Sysctls, Topology};
@@ -83,6 +84,7 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
         load: scenario
             .load
             .map_or_else(LoadPlan::nothing, |given| load(given, protocol)),
+        pool: scenario.pool.map(Pool::resolve),
         fill: scenario.fill.map(|fill| FillPlan {
             connections: fill.connections,
             addresses: fill.addresses.unwrap_or(1),
@@ -97,15 +99,21 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
 
 fn load(load: Load, protocol: Protocol) -> LoadPlan {
     const PATIENCE: Duration = Duration::from_secs(10);
+    let kind = load.kind.unwrap_or_default();
+    // How many requests a pool's connection serves shows in the end.
+    let requests_per_connection = match kind {
+        LoadKind::Pool => 0,
+        LoadKind::Connections => u32::from(protocol != Protocol::None),
+    };
     LoadPlan {
+        kind,
         arrival: load.arrival,
         rate: load.rate,
         in_flight: load.in_flight.unwrap_or(16),
         connections: load.connections,
+        requests: load.requests,
         duration: load.duration.map(|Span(length)| length),
-        requests_per_connection: load
-            .requests_per_connection
-            .unwrap_or(u32::from(protocol != Protocol::None)),
+        requests_per_connection: load.requests_per_connection.unwrap_or(requests_per_connection),
         request_bytes: load
             .request_bytes
             .unwrap_or(u32::from(matches!(protocol, Protocol::None | Protocol::Echo))),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pool::{LoadKind, Pool};
 use super::step::Step;
 use crate::tcp::{CloseMode, Closer};
 
@@ -58,6 +59,8 @@ pub struct Scenario {
     pub close: Option<Close>,
     /// A load, or else the steps of a sequence.
     pub load: Option<Load>,
+    /// With load.kind `pool`: the pool.
+    pub pool: Option<Pool>,
     /// TIME_WAIT sockets that are there before the load begins, at destinations of their own.
     pub fill: Option<Fill>,
     /// A sequence: what is done in order, over named connections.
@@ -239,6 +242,9 @@ pub struct Close {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Load {
+    /// What the arrivals are of (default `connections`). With `pool`, attempts are requests, rate is theirs, and in_flight
+    /// the most that borrow, or wait for, a connection at once.
+    pub kind: Option<LoadKind>,
     /// When attempts are due.
     pub arrival: Arrival,
     /// Attempts per second, for arrival `constant` and `poisson`.
@@ -247,9 +253,12 @@ pub struct Load {
     /// The most connections open at once, from socket() to close() (default 16).
     #[schemars(range(min = 1, max = 4_000_000))]
     pub in_flight: Option<u32>,
-    /// Attempts in all.
+    /// Attempts in all, of kind `connections`.
     #[schemars(range(min = 1))]
     pub connections: Option<u64>,
+    /// Requests in all, of kind `pool`.
+    #[schemars(range(min = 1))]
+    pub requests: Option<u64>,
     /// How long attempts are offered.
     pub duration: Option<Span>,
     /// Requests on each connection (default 0 with protocol `none`, else 1).
@@ -262,7 +271,7 @@ pub struct Load {
     /// Bytes of a response, or of the value that it carries (default 1).
     #[schemars(range(min = 1, max = 1_048_576))]
     pub response_bytes: Option<u32>,
-    /// How long a connection is held open before it is closed (default 0s).
+    /// How long a connection is held open before it is closed, and with kind `pool` before it is returned (default 0s).
     pub hold: Option<Span>,
     /// Our limit on connect() (default 10s); the kernel's own gives ETIMEDOUT.
     pub connect_timeout: Option<Span>,

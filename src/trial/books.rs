@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use nix::libc;
 
 use super::fill::Filled;
+use super::pool;
 use super::{Followed, Results};
 use crate::lab::Unavailable;
 use crate::lab::machine::Machine;
@@ -61,6 +62,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
         residual: None,
         load: None,
         fill: None,
+        pool: None,
         offered: None,
         outcomes: None,
         requests: None,
@@ -130,11 +132,13 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
     let load_seconds = results.measured.ended_at as f64 / 1e9;
     let timeline = timeline(&mut results.measured, &results.observed);
     let outcomes = outcomes(&results.measured);
+    let churn = results.measured.pool.as_deref().map(pool::churn_per_second);
     Record {
         interrupted: results.interrupted,
-        residual: Some(residual(&results.prediction, &outcomes, &timeline, load_seconds)),
+        residual: Some(residual(&results.prediction, &outcomes, &timeline, load_seconds, churn)),
         load: Some(load_ran(plan, &results)),
         fill: results.fill.as_ref().map(fill_ran),
+        pool: results.measured.pool.as_deref().map(|books| pool::ran(plan, books)),
         offered: Some(offered(plan, &results.measured)),
         requests: requests(plan, &results.measured),
         server: results.served.as_ref().map(Served::summary),
@@ -169,10 +173,15 @@ fn load_ran(plan: &TrialPlan, results: &Results) -> LoadRan {
             .iter()
             .sum::<u64>()
     };
+    // A pool's load is offered by request.
+    let (attempted, not_offered, lag) = match &measured.pool {
+        Some(pool) => (pool.requests.attempted, pool.not_offered, &pool.lag),
+        None => (measured.tally.attempted, measured.not_offered, &measured.lag),
+    };
     let evidence = Evidence {
-        attempted: measured.tally.attempted,
-        not_offered: measured.not_offered,
-        lag_p99: measured.lag.quantile(0.99).unwrap_or(0) as f64 / 1e9,
+        attempted,
+        not_offered,
+        lag_p99: lag.quantile(0.99).unwrap_or(0) as f64 / 1e9,
         load_seconds: measured.ended_at as f64 / 1e9,
         without_port: without_port(Phase::Bind) + without_port(Phase::Connect),
         connect_call_seconds: measured.connect_call_total as f64 / 1e9,
@@ -192,7 +201,8 @@ fn load_ran(plan: &TrialPlan, results: &Results) -> LoadRan {
 
 fn offered(plan: &TrialPlan, measured: &Measured) -> Offered {
     Offered {
-        planned: plan.load.planned(),
+        // How many connections a pool opens is not planned.
+        planned: plan.load.planned().filter(|_| plan.pool.is_none()),
         attempted: measured.tally.attempted,
         not_offered: measured.not_offered,
     }
@@ -216,7 +226,7 @@ fn requests(plan: &TrialPlan, measured: &Measured) -> Option<Requests> {
     })
 }
 
-fn failures(tally: &Tally) -> Vec<Failed> {
+pub(super) fn failures(tally: &Tally) -> Vec<Failed> {
     let failed = tally.failures().into_iter().map(|failure| Failed {
         phase: failure.phase.to_string(),
         errno: failure.cause.name(),

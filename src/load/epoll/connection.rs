@@ -2,26 +2,22 @@
 //!
 //! A step tries at once and says what came of it; who waits for what, and for how long, is the loop's business.
 
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use socket2::{Domain, SockAddr, Socket};
+use socket2::{SockAddr, Socket};
 
 use crate::load::conversation::{Conversation, Conversations, Need};
 use crate::load::measured::{Attempt, Ending};
 use crate::load::pairs::Pair;
 use crate::load::poller::Interest;
+use crate::load::source::{Sources, cause, local_port};
 use crate::load::stream::{self, Transfer, errno};
-use crate::load::{Clock, Exchange, Measured, PIECE, Work, is_understood, session};
+use crate::load::{Clock, Exchange, Failure, Measured, PIECE, Work, is_understood, session};
 use crate::protocol::MAX_MESSAGE;
 use crate::record::tally::{Cause, Phase};
-use crate::scenario::spec::Source;
-use crate::tcp::options::{disconnect, has_local_port_range, set_bind_address_no_port, set_local_port_range};
+use crate::tcp::options::disconnect;
 use crate::tcp::{CloseMode, Closer};
-
-/// The phase and cause of a failed attempt.
-pub(super) type Failure = (Phase, Cause);
 
 /// A disconnected socket, and what the poller watches it for.
 pub(super) type Spare = (Socket, Option<Interest>);
@@ -33,10 +29,8 @@ pub(super) struct Client<'a> {
     pub(super) clock: &'a Clock,
     pub(super) measured: Measured,
     exchange: Exchange,
-    sources: Vec<SockAddr>,
+    sources: Sources<'a>,
     destinations: Vec<SockAddr>,
-    /// Whether source `owned` can leave connect() one port; else bind() has to take it.
-    owns_by_range: bool,
     request: Vec<u8>,
     /// What is received, by whichever connection.
     pub(super) buffer: Vec<u8>,
@@ -120,13 +114,8 @@ impl<'a> Client<'a> {
             clock,
             measured,
             exchange,
-            sources: work
-                .sources
-                .iter()
-                .map(|address| SocketAddr::new(*address, 0).into())
-                .collect(),
+            sources: Sources::new(work),
             destinations: work.destinations.iter().map(|address| (*address).into()).collect(),
-            owns_by_range: work.client.source == Source::Owned && has_local_port_range(),
             request: exchange.request(work),
             buffer: exchange.buffer(piece),
             conversations,
@@ -186,41 +175,12 @@ impl<'a> Client<'a> {
 
     /// socket() and, as the source says, what comes before connect().
     fn open(&self, pair: Pair, port: u16, spare: Option<Spare>) -> Result<Spare, Failure> {
-        let (socket, watched) = match spare {
-            Some(spare) => spare,
-            None => {
-                let domain = Domain::for_address(self.work.destinations[pair.destination]);
-                (
-                    stream::open(domain).map_err(|error| (Phase::Socket, cause(&error)))?,
-                    None,
-                )
+        match spare {
+            Some((socket, watched)) => {
+                self.sources.bind(&socket, pair, port)?;
+                Ok((socket, watched))
             }
-        };
-        self.bind(&socket, pair.source, port)
-            .map_err(|error| (Phase::Bind, cause(&error)))?;
-        Ok((socket, watched))
-    }
-
-    fn bind(&self, socket: &Socket, source: usize, port: u16) -> std::io::Result<()> {
-        let bind = || socket.bind(&self.sources[source]);
-        let bind_no_port = || set_bind_address_no_port(socket.as_fd()).and_then(|()| bind());
-        let bind_port = || socket.bind(&SocketAddr::new(self.work.sources[source], port).into());
-        match self.work.client.source {
-            Source::Ephemeral => Ok(()),
-            Source::Owned if !self.owns_by_range => bind_port(),
-            Source::BindPort => socket.set_reuse_address(true).and_then(|()| bind_port()),
-            Source::BindAddress => bind(),
-            Source::BindAddressNoPort => bind_no_port(),
-            Source::PortRange => {
-                if let Some((low, high)) = self.work.client.port_range {
-                    set_local_port_range(socket.as_fd(), low, high)?;
-                }
-                if self.sources.len() > 1 { bind_no_port() } else { Ok(()) }
-            }
-            Source::Owned => {
-                set_local_port_range(socket.as_fd(), port, port)?;
-                if self.sources.len() > 1 { bind_no_port() } else { Ok(()) }
-            }
+            None => Ok((self.sources.open(pair, port)?, None)),
         }
     }
 }
@@ -415,12 +375,4 @@ fn conversations(work: &Work) -> Option<Conversations> {
     // When the server closes is its own affair.
     let settings = session::settings(work.load.request_bytes, work.load.response_bytes, 0);
     Some(Conversations::new(kind, settings))
-}
-
-fn cause(error: &std::io::Error) -> Cause {
-    Cause::Errno(errno(error) as i32)
-}
-
-fn local_port(socket: &Socket) -> Option<u16> {
-    socket.local_addr().ok()?.as_socket().map(|address| address.port())
 }

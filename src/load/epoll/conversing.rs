@@ -4,7 +4,8 @@ use std::net::Shutdown;
 
 use socket2::Socket;
 
-use super::connection::{Client, Connection, Failure, State, Step};
+use super::connection::{Client, Connection, State, Step};
+use crate::load::Failure;
 use crate::load::conversation::{Conversation, Need, Turn};
 use crate::load::measured::Ending;
 use crate::load::stream::{Transfer, errno};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::load::{Exchange, is_understood};
 use crate::scenario::plan::{ClosePlan, LoadPlan, ServerPlan};
+use crate::scenario::pool::LoadKind;
 use crate::scenario::spec::Protocol;
 use crate::tcp::{CloseMode, Closer};
 
@@ -29,7 +30,8 @@ impl ServerWork {
         Self {
             server,
             close,
-            requests: Some(load.requests_per_connection),
+            // A pool's client makes as many as it likes.
+            requests: (load.kind == LoadKind::Connections).then_some(load.requests_per_connection),
             request_bytes: load.request_bytes,
             response_bytes: load.response_bytes,
             hold: load.hold,

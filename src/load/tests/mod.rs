@@ -21,10 +21,12 @@ use crate::tcp::{CloseMode, Closer};
 /// A plan for tests to vary: ten connections as fast as they go.
 pub(super) fn load_plan() -> LoadPlan {
     LoadPlan {
+        kind: Default::default(),
         arrival: Arrival::Max,
         rate: None,
         in_flight: 16,
         connections: Some(10),
+        requests: None,
         duration: None,
         requests_per_connection: 0,
         request_bytes: 1,
@@ -41,6 +43,7 @@ pub(super) fn load_plan() -> LoadPlan {
 pub(super) fn work() -> Work {
     Work {
         load: load_plan(),
+        pool: None,
         close: ClosePlan {
             closer: Closer::Client,
             mode: CloseMode::Graceful,
@@ -86,7 +89,7 @@ fn offer_by(engine: Choice, threads: u32, work: &Work, control: &Control) -> Res
 }
 
 /// The server that fits the work.
-fn server_of(work: &Work) -> ServerWork {
+pub(super) fn server_of(work: &Work) -> ServerWork {
     ServerWork::of_load(
         ServerPlan {
             listen: true,

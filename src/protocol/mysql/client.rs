@@ -10,6 +10,8 @@ use super::packet::{self, HEADER, MAX_LENGTH, Reader};
 
 /// COM_QUERY.
 const QUERY: u8 = 0x03;
+/// COM_PING.
+const PING: u8 = 0x0e;
 /// How the packets OK and ERR begin.
 const OK: u8 = 0x00;
 const ERR: u8 = 0xff;
@@ -56,6 +58,13 @@ impl Client {
                 }
             }
         });
+    }
+
+    /// COM_PING, answered by an OK packet.
+    pub(crate) fn ping(&mut self, out: &mut Vec<u8>) {
+        self.state = State::Response;
+        self.sequence = 0;
+        packet::write(out, &mut self.sequence, |out| out.push(PING));
     }
 
     pub(crate) fn receive(&mut self, settings: &Settings, input: &[u8], out: &mut Vec<u8>) -> ClientStep {

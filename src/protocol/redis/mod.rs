@@ -12,6 +12,9 @@ pub(super) use server::Server;
 /// The client's quit: the server answers `+OK` and closes.
 pub(super) const QUIT: &[u8] = b"*1\r\n$4\r\nQUIT\r\n";
 
+/// Asks only whether the server is there: it answers `+PONG`.
+pub(super) const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
 /// The longest line that opens an array or a bulk string, with its CR LF: `$`, twenty digits and a sign would do.
 const MAX_HEADER: usize = 32;
 /// The longest bulk string (Redis: `proto-max-bulk-len`).

@@ -1,0 +1,662 @@
+//! The loop: begins what is due, does what the core decided, takes on what is ready, sleeps until something is.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use socket2::SockAddr;
+
+use super::books::{PoolBooks, Request};
+use super::core::{Action, Core, Why};
+use super::link::{Goodbye, Link, State};
+use crate::load::clock::{ThreadTime, nanos};
+use crate::load::conversation::{Conversations, Need, Turn};
+use crate::load::deadlines::Deadlines;
+use crate::load::measured::Ending;
+use crate::load::offer::Offer;
+use crate::load::pacing::Wait;
+use crate::load::pairs::Pairs;
+use crate::load::poller::{Interest, Poller};
+use crate::load::ports::Ports;
+use crate::load::source::{Sources, cause, local_port};
+use crate::load::{Clock, Control, EngineError, Failure, Live, Measured, Work, session, stream};
+use crate::protocol::MAX_MESSAGE;
+use crate::record::tally::{Cause, Phase};
+use crate::record::tuples::TupleClock;
+use crate::scenario::pool::{PoolPlan, Validation};
+
+/// Requests are begun for at most so many nanoseconds before those under way have their turn.
+const BATCH: u64 = 1_000_000;
+
+/// What a connection waits for; each has its own limit.
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    Connect,
+    Io,
+    Hold,
+}
+
+#[derive(Debug)]
+pub(super) struct Driver<'a> {
+    pub(super) work: &'a Work,
+    validation: Validation,
+    clock: &'a Clock,
+    control: &'a Control,
+    pub(super) core: Core,
+    offer: Offer,
+    pairs: Pairs,
+    ports: Ports,
+    sources: Sources<'a>,
+    destinations: Vec<SockAddr>,
+    poller: Poller,
+    conversations: Conversations,
+    buffer: Vec<u8>,
+    deadlines: Deadlines<3>,
+    /// By the core's number; behind them those that wait for the server's FIN, which the core has forgotten.
+    links: Vec<Option<Link>>,
+    /// Slots for those that leave.
+    leaving: Vec<usize>,
+    left: usize,
+    requests: Vec<Option<Request>>,
+    /// The connection that each borrower has.
+    lent: Vec<Option<usize>>,
+    borrower_of: Vec<usize>,
+    free: Vec<usize>,
+    /// Why the last connection could not be opened.
+    refused: Failure,
+    pub(super) books: PoolBooks,
+    measured: Measured,
+    published: Live,
+}
+
+impl<'a> Driver<'a> {
+    pub(super) fn new(
+        work: &'a Work,
+        pool: &PoolPlan,
+        clock: &'a Clock,
+        control: &'a Control,
+    ) -> Result<Self, EngineError> {
+        let load = &work.load;
+        let pairs = Pairs::new(work);
+        let ports = Ports::new(work, pairs.count());
+        if work.client.source.is_chosen_by_harness() && ports.is_empty() {
+            return Err(EngineError::Missing("source port"));
+        }
+        let kind = session::kind(work.protocol).ok_or(EngineError::Missing("request"))?;
+        let settings = session::settings(load.request_bytes, load.response_bytes, 0);
+        let tuples = work.tuples.then(|| TupleClock::new(pairs.count()));
+        let borrowers = u64::from(load.in_flight).min(load.requests.unwrap_or(u64::MAX)) as usize;
+        let size = pool.size as usize;
+        let spans = [load.connect_timeout, load.io_timeout, load.hold].map(nanos);
+        Ok(Self {
+            work,
+            validation: pool.validation,
+            clock,
+            control,
+            core: Core::new(pool, borrowers),
+            offer: Offer::new(work),
+            pairs,
+            ports,
+            sources: Sources::new(work),
+            destinations: work.destinations.iter().map(|address| (*address).into()).collect(),
+            poller: Poller::new()?,
+            conversations: Conversations::new(kind, settings),
+            buffer: vec![0; MAX_MESSAGE],
+            deadlines: Deadlines::new(spans, size),
+            links: (0..size).map(|_| None).collect(),
+            leaving: Vec::new(),
+            left: 0,
+            requests: vec![None; borrowers],
+            lent: vec![None; borrowers],
+            borrower_of: vec![0; size],
+            free: (0..borrowers).rev().collect(),
+            refused: (Phase::Connect, Cause::Cancelled),
+            books: PoolBooks::default(),
+            measured: Measured::new(tuples, work.shard),
+            published: Live::default(),
+        })
+    }
+
+    pub(super) fn run(mut self) -> Result<Measured, EngineError> {
+        let began = ThreadTime::now();
+        loop {
+            let now = self.now();
+            if self.control.stopped() {
+                self.offer.stop(now);
+                self.cancel();
+                break;
+            }
+            self.expire(now);
+            self.core.tick(now);
+            self.perform();
+            self.begin_due();
+            self.publish();
+            let now = self.now();
+            if !self.offer.goes_on(now) && self.free.len() == self.requests.len() && self.ends(now) {
+                break;
+            }
+            self.reap(now)?;
+        }
+        self.publish();
+        self.books.not_offered = self.offer.not_offered();
+        self.measured.timeline = std::mem::take(&mut self.books.timeline);
+        self.measured.pool = Some(Box::new(self.books));
+        self.measured.took(began.elapsed());
+        Ok(self.measured)
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.clock.nanos()
+    }
+
+    /// No request is under way and none will come: closes everything. Whether that is done.
+    fn ends(&mut self, now: u64) -> bool {
+        self.core.stop_filling();
+        if self.core.opening() > 0 {
+            return false;
+        }
+        self.count_occupancy(now);
+        self.core.end();
+        self.perform();
+        self.left == 0
+    }
+
+    /// Fails all requests under way and closes everything: the load was stopped.
+    fn cancel(&mut self) {
+        let now = self.now();
+        for borrower in 0..self.requests.len() {
+            let phase = self.lent[borrower]
+                .and_then(|connection| self.links[connection].as_ref())
+                .map_or(Phase::Borrow, |link| link.state.phase());
+            if let Some(request) = self.requests[borrower].take() {
+                self.books.fail(&request, phase, Cause::Cancelled, now);
+            }
+        }
+        self.lent.fill(None);
+        self.free = (0..self.requests.len()).collect();
+        for index in 0..self.links.len() {
+            let Some(state) = self.links[index].as_ref().map(|link| link.state) else {
+                continue;
+            };
+            match state {
+                State::Idle => self.bid_farewell(index, Why::End),
+                State::Leaving => self.finish_leaving(index, Err((Phase::Recv, Cause::Cancelled))),
+                State::Connecting | State::LoggingIn(_) => {
+                    self.books.open_failed += 1;
+                    self.give_up(index, (state.phase(), Cause::Cancelled));
+                }
+                State::Validating(_) | State::Asking(_) | State::Held => {
+                    self.books
+                        .close(Why::End, self.links[index].as_ref().map_or(0, |link| link.requests));
+                    self.give_up(index, (state.phase(), Cause::Cancelled));
+                }
+            }
+        }
+    }
+
+    /// Ends the waits whose time is up.
+    fn expire(&mut self, now: u64) {
+        while let Some(index) = self.deadlines.expire(now) {
+            let Some(state) = self.links[index].as_ref().map(|link| link.state) else {
+                continue;
+            };
+            let late = (state.phase(), Cause::LingerTimeout);
+            match state {
+                State::Held => self.give_back(index),
+                State::Connecting | State::LoggingIn(_) => self.open_failed(index, late),
+                State::Validating(_) => self.validated(index, Err(late)),
+                State::Asking(_) => self.request_failed(index, late),
+                State::Leaving => self.finish_leaving(index, Err(late)),
+                State::Idle => {}
+            }
+            self.perform();
+        }
+    }
+
+    /// Begins the requests that are due, as far as there is room.
+    fn begin_due(&mut self) {
+        let mut now = self.now();
+        let batch_ends = now.saturating_add(BATCH);
+        while now < batch_ends
+            && let Some(borrower) = self.free.last().copied()
+            && let Some((due, _)) = self.offer.take(now)
+        {
+            self.free.pop();
+            self.requests[borrower] = Some(self.books.ask(due, now));
+            self.core.borrow(borrower, now);
+            self.perform();
+            now = self.now();
+        }
+    }
+
+    /// Does what the core has decided.
+    fn perform(&mut self) {
+        while let Some(action) = self.core.next_action() {
+            match action {
+                Action::Open { connection } => self.open(connection),
+                Action::Lend { connection, borrower } => self.lend(connection, borrower),
+                Action::Validate { connection } => self.validate(connection),
+                Action::Close { connection, why } => self.bid_farewell(connection, why),
+                Action::TimeOut { borrower } => {
+                    self.fail(borrower, (Phase::Borrow, Cause::LingerTimeout));
+                }
+                Action::Fail { borrower } => self.fail(borrower, self.refused),
+            }
+            let now = self.now();
+            self.count_occupancy(now);
+        }
+        let now = self.now();
+        self.count_occupancy(now);
+    }
+
+    fn count_occupancy(&mut self, now: u64) {
+        let core = &self.core;
+        self.books.occupied(core.open(), core.lent(), core.waiting(), now);
+    }
+
+    /// A request ends without a reply; it has no connection.
+    fn fail(&mut self, borrower: usize, (phase, cause): Failure) {
+        let now = self.now();
+        if let Some(request) = self.requests[borrower].take() {
+            self.books.fail(&request, phase, cause, now);
+        }
+        self.free.push(borrower);
+    }
+
+    // Opening.
+
+    fn open(&mut self, index: usize) {
+        let pair = self.pairs.next();
+        let port = self.ports.next(pair);
+        let mut attempt = self.measured.begin(None, pair.number, self.now());
+        let socket = match self.sources.open(pair, port) {
+            Ok(socket) => socket,
+            Err((phase, cause)) => {
+                self.measured.fail(&mut attempt, phase, cause, self.now());
+                return self.no_link(index, (phase, cause));
+            }
+        };
+        let called = self.now();
+        let result = socket.connect(&self.destinations[pair.destination]);
+        let now = self.now();
+        self.measured.connect_returned(&mut attempt, called, now);
+        if let Err(error) = result
+            && stream::errno(&error) != Errno::EINPROGRESS
+        {
+            let failure = (Phase::Connect, cause(&error));
+            self.measured.fail(&mut attempt, failure.0, failure.1, now);
+            return self.no_link(index, failure);
+        }
+        self.links[index] = Some(Link {
+            socket,
+            attempt,
+            state: State::Connecting,
+            conversation: None,
+            watched: None,
+            destination: pair.destination,
+            requests: 0,
+            failure: None,
+            closing: false,
+        });
+        self.advance(index);
+    }
+
+    /// A connection could not be opened, and is booked.
+    fn no_link(&mut self, index: usize, failure: Failure) {
+        self.refused = failure;
+        self.books.open_failed += 1;
+        self.core.open_failed(index, self.now());
+    }
+
+    fn open_failed(&mut self, index: usize, failure: Failure) {
+        self.give_up(index, failure);
+        self.no_link(index, failure);
+    }
+
+    fn establish(&mut self, index: usize) {
+        let now = self.now();
+        let Some(link) = &mut self.links[index] else { return };
+        let port = self.work.tuples.then(|| local_port(&link.socket)).flatten();
+        self.measured.establish(&mut link.attempt, port, now);
+        let conversation = self.conversations.begin();
+        if conversation.is_ready() {
+            self.opened(index);
+        } else if let Some(link) = &mut self.links[index] {
+            link.state = State::LoggingIn(Need::Input);
+        }
+        if let Some(link) = &mut self.links[index] {
+            link.conversation = Some(conversation);
+        }
+    }
+
+    fn opened(&mut self, index: usize) {
+        if let Some(link) = &mut self.links[index] {
+            link.state = State::Idle;
+        }
+        self.deadlines.end(index);
+        self.books.opened += 1;
+        self.core.opened(index, self.now());
+    }
+
+    // Lending.
+
+    fn lend(&mut self, index: usize, borrower: usize) {
+        let now = self.now();
+        if let Some(request) = &mut self.requests[borrower] {
+            self.books.lend(request, now);
+        }
+        (self.lent[borrower], self.borrower_of[index]) = (Some(index), borrower);
+        if let Some(link) = &mut self.links[index]
+            && let Some(conversation) = &mut link.conversation
+        {
+            conversation.request(false);
+            link.requests += 1;
+            link.state = State::Asking(Need::Output);
+            self.measured.said.requests += 1;
+        }
+        self.advance(index);
+    }
+
+    fn answered(&mut self, index: usize, closing: bool) {
+        let now = self.now();
+        let borrower = self.borrower_of[index];
+        self.deadlines.end(index);
+        if let Some(request) = self.requests[borrower].take() {
+            self.books.succeed(&request, now);
+        }
+        if let Some(link) = &mut self.links[index] {
+            link.closing = closing;
+            link.state = State::Held;
+        }
+        if self.work.load.hold.is_zero() {
+            self.give_back(index);
+        } else {
+            self.deadlines.begin(Limit::Hold as usize, index, now);
+        }
+    }
+
+    /// The borrower is done.
+    fn give_back(&mut self, index: usize) {
+        let Some(link) = &mut self.links[index] else { return };
+        link.state = State::Idle;
+        let broken = match link.failure {
+            Some((_, cause)) if is_servers_end(cause) => Some(Why::ServerClosed),
+            Some(_) => Some(Why::Error),
+            None => link.closing.then_some(Why::ServerClosed),
+        };
+        let borrower = self.borrower_of[index];
+        self.lent[borrower] = None;
+        self.free.push(borrower);
+        self.deadlines.end(index);
+        self.core.give_back(index, broken, self.now());
+    }
+
+    fn request_failed(&mut self, index: usize, failure: Failure) {
+        let now = self.now();
+        if let Some(request) = self.requests[self.borrower_of[index]].take() {
+            self.books.fail(&request, failure.0, failure.1, now);
+        }
+        if let Some(link) = &mut self.links[index] {
+            link.failure = Some(failure);
+        }
+        self.give_back(index);
+    }
+
+    // Validating.
+
+    fn validate(&mut self, index: usize) {
+        self.books.validation.made += 1;
+        let Some(link) = &mut self.links[index] else { return };
+        let asks = self.validation == Validation::RoundTrip
+            && link
+                .conversation
+                .as_mut()
+                .is_some_and(|conversation| conversation.ping());
+        if asks {
+            link.state = State::Validating(Need::Output);
+            self.measured.said.requests += 1;
+            return self.advance(index);
+        }
+        let sound = link.is_quiet();
+        self.books.validation.failed += u64::from(!sound);
+        self.core.validated(index, sound, self.now());
+    }
+
+    /// A round trip has come to its end.
+    fn validated(&mut self, index: usize, result: Result<bool, Failure>) {
+        let Some(link) = &mut self.links[index] else { return };
+        link.state = State::Idle;
+        link.failure = result.err();
+        link.closing = result == Ok(true);
+        // A server that says it will close is none to lend.
+        let sound = result == Ok(false);
+        self.deadlines.end(index);
+        self.books.validation.failed += u64::from(!sound);
+        self.core.validated(index, sound, self.now());
+    }
+
+    // Going on.
+
+    /// Takes a connection as far as it goes without waiting.
+    fn advance(&mut self, index: usize) {
+        while let Some(link) = &mut self.links[index] {
+            let state = link.state;
+            match state {
+                State::Connecting => match link.is_connected(&self.destinations[link.destination]) {
+                    Ok(true) => self.establish(index),
+                    Ok(false) => return self.park(index, Interest::Output, Limit::Connect),
+                    Err(failure) => return self.open_failed(index, failure),
+                },
+                State::LoggingIn(_) | State::Validating(_) | State::Asking(_) => {
+                    let Some(conversation) = &mut link.conversation else {
+                        return;
+                    };
+                    let turn = conversation.go_on(&link.socket, &mut self.buffer);
+                    return self.take_turn(index, state, turn);
+                }
+                State::Leaving => match link.drain(&mut self.buffer) {
+                    Ok(true) => return self.finish_leaving(index, Ok(())),
+                    Ok(false) => return self.park(index, Interest::Input, Limit::Io),
+                    Err(failure) => return self.finish_leaving(index, Err(failure)),
+                },
+                State::Idle | State::Held => return,
+            }
+        }
+    }
+
+    fn take_turn(&mut self, index: usize, state: State, turn: Turn) {
+        if let Turn::Wait(need) = turn {
+            let interest = match need {
+                Need::Input => Interest::Input,
+                Need::Output => Interest::Output,
+            };
+            if let Some(link) = &mut self.links[index] {
+                link.state = match state {
+                    State::LoggingIn(_) => State::LoggingIn(need),
+                    State::Validating(_) => State::Validating(need),
+                    _ => State::Asking(need),
+                };
+            }
+            return self.park(index, interest, Limit::Io);
+        }
+        if let Turn::Response { error, .. } = turn {
+            self.measured.said.responses += 1;
+            self.measured.said.errors += u64::from(error.is_some());
+        }
+        let failure = match turn {
+            Turn::Failed(phase, cause) => (phase, cause),
+            Turn::PeerClosed => (Phase::Recv, Cause::UnexpectedEof),
+            _ => (Phase::Recv, Cause::Malformed),
+        };
+        match (state, turn) {
+            (State::LoggingIn(_), Turn::Ready) => self.opened(index),
+            (State::LoggingIn(_), _) => self.open_failed(index, failure),
+            (State::Validating(_), Turn::Response { closing, .. }) => self.validated(index, Ok(closing)),
+            (State::Validating(_), _) => self.validated(index, Err(failure)),
+            (_, Turn::Response { closing, .. }) => self.answered(index, closing),
+            _ => self.request_failed(index, failure),
+        }
+    }
+
+    /// Makes a connection wait, for as long as that may take.
+    fn park(&mut self, index: usize, wanted: Interest, limit: Limit) {
+        let now = self.now();
+        self.deadlines.begin(limit as usize, index, now);
+        let Some(link) = &mut self.links[index] else { return };
+        let result = match link.watched.replace(wanted) {
+            None => self.poller.add(link.socket.as_fd(), wanted, index as u64),
+            // Told at once of what came while nobody waited for it.
+            Some(watched) if watched != wanted => self.poller.modify(link.socket.as_fd(), wanted, index as u64),
+            Some(_) => Ok(()),
+        };
+        if let Err(errno) = result {
+            let (state, failure) = (link.state, (link.state.phase(), Cause::Errno(errno as i32)));
+            self.deadlines.end(index);
+            match state {
+                State::Validating(_) => self.validated(index, Err(failure)),
+                State::Asking(_) => self.request_failed(index, failure),
+                State::Leaving => self.finish_leaving(index, Err(failure)),
+                _ => self.open_failed(index, failure),
+            }
+        }
+    }
+
+    // Closing.
+
+    /// The core has no use for the connection any more.
+    fn bid_farewell(&mut self, index: usize, why: Why) {
+        self.deadlines.end(index);
+        let Some(mut link) = self.links[index].take() else {
+            return;
+        };
+        self.books.close(why, link.requests);
+        // What was being validated for a request that gave up has not answered.
+        if let (State::Validating(_), None) = (link.state, link.failure) {
+            link.failure = Some((link.state.phase(), Cause::LingerTimeout));
+            self.books.validation.failed += 1;
+        }
+        if let Some(failure) = link.failure {
+            return self.end(link, Err(failure));
+        }
+        match link.say_goodbye(&self.work.close, &mut self.buffer) {
+            Ok((Goodbye::Close, ending)) => {
+                self.note(&mut link, ending);
+                self.end(link, Ok(()));
+            }
+            Ok((Goodbye::Await, ending)) => {
+                self.note(&mut link, ending);
+                self.leave(link);
+            }
+            Err(failure) => self.end(link, Err(failure)),
+        }
+    }
+
+    fn note(&mut self, link: &mut Link, ending: Option<Ending>) {
+        let now = self.now();
+        if let Some(ending) = ending {
+            self.measured.ending(&mut link.attempt, ending, now);
+        }
+    }
+
+    /// Lets a connection wait for the server's FIN, out of the core's sight.
+    fn leave(&mut self, mut link: Link) {
+        link.state = State::Leaving;
+        let index = self.leaving.pop().unwrap_or_else(|| {
+            self.links.push(None);
+            self.borrower_of.push(0);
+            self.deadlines.grow(self.links.len());
+            self.links.len() - 1
+        });
+        // The poller knows it by its old number.
+        if let Some(watched) = link.watched
+            && self.poller.modify(link.socket.as_fd(), watched, index as u64).is_err()
+        {
+            link.watched = None;
+        }
+        self.links[index] = Some(link);
+        self.left += 1;
+        self.advance(index);
+    }
+
+    fn finish_leaving(&mut self, index: usize, result: Result<(), Failure>) {
+        self.deadlines.end(index);
+        if let Some(mut link) = self.links[index].take() {
+            self.leaving.push(index);
+            self.left -= 1;
+            if result.is_ok() {
+                // Who has said goodbye first is noted already.
+                self.note(&mut link, Some(Ending::PeerClosedFirst));
+            }
+            self.end(link, result);
+        }
+    }
+
+    /// Closes a connection of which nothing but its failure is to be told.
+    fn give_up(&mut self, index: usize, failure: Failure) {
+        self.deadlines.end(index);
+        if let Some(link) = self.links[index].take() {
+            self.end(link, Err(failure));
+        }
+    }
+
+    /// close(), and the books of it.
+    fn end(&mut self, link: Link, result: Result<(), Failure>) {
+        let Link {
+            socket,
+            mut attempt,
+            conversation,
+            ..
+        } = link;
+        if let Some(conversation) = conversation {
+            self.conversations.end(conversation);
+        }
+        let closed = stream::close(socket).map_err(|errno| (Phase::Close, Cause::Errno(errno as i32)));
+        let now = self.now();
+        match result.and(closed) {
+            Ok(()) => self.measured.succeed(&attempt, now),
+            Err((phase, cause)) => self.measured.fail(&mut attempt, phase, cause, now),
+        }
+    }
+
+    fn publish(&mut self) {
+        let now = Live {
+            attempted: self.books.requests.attempted,
+            ok: self.books.requests.ok,
+            failed: self.books.failed,
+            open: (self.requests.len() - self.free.len()) as u64,
+        };
+        self.control.publish(self.published, now);
+        self.published = now;
+    }
+
+    /// Takes on what is ready; sleeps first when there is nothing to do until then.
+    fn reap(&mut self, now: u64) -> Result<(), EngineError> {
+        let due = if self.free.is_empty() {
+            None
+        } else {
+            self.offer.next_due(now)
+        };
+        let limits = [self.deadlines.next(), self.core.next_deadline()];
+        let limit = limits.into_iter().flatten().min();
+        let wait = self.work.pacing.wait(now, due, limit);
+        let events = match wait {
+            Wait::Poll | Wait::Spin => self.poller.wait(now, Some(now))?,
+            Wait::Until(until) => self.poller.wait(now, until)?,
+        };
+        if wait == Wait::Spin && events == 0 {
+            self.measured.spun_nanos += self.now() - now;
+        }
+        for event in 0..events {
+            if let Some(token) = self.poller.token(event) {
+                self.advance(token as usize);
+                self.perform();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a request failed because the server had ended the connection.
+fn is_servers_end(cause: Cause) -> bool {
+    use nix::libc::{ECONNRESET, EPIPE};
+    matches!(cause, Cause::UnexpectedEof | Cause::Errno(ECONNRESET | EPIPE))
+}
