@@ -116,6 +116,7 @@ fn work(connections: u64) -> Work {
         ports: vec![],
         shard: linger::load::Shard::WHOLE,
         pacing: linger::load::Pacing::Timer,
+        pool: None,
         reuse_descriptor: false,
     };
     work.load.connections = Some(connections);
