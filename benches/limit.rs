@@ -156,6 +156,7 @@ fn measure(exchange: Exchange, name: &str, rounds: u64, connections: u64) {
             listen: true,
             addresses: 1,
             ports: 1,
+            exec: None,
             protocol: work.protocol,
             backlog: 4096,
             accept_delay: Duration::ZERO,

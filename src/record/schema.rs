@@ -3,6 +3,7 @@
 //! Seconds are floats in keys that end in `_seconds` (and `t`), microseconds in `_us`, rates per second in
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
+mod program;
 mod requests;
 mod sides;
 
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::program::ServerProgram;
 pub use self::requests::Requests;
 pub use self::sides::{Share, Sides};
 
@@ -58,8 +60,12 @@ pub struct Record {
     /// Absent with protocols `none` and `echo`, which have no messages but bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<Requests>,
+    /// What the built-in server counted; absent where nobody listened, or a program of somebody else's did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSide>,
+    /// The server that served in place of the built-in one; with server.exec only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_program: Option<ServerProgram>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latencies>,
     #[serde(skip_serializing_if = "Option::is_none")]

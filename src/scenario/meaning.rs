@@ -32,6 +32,7 @@ pub(super) fn check(root: &Node) -> Vec<Problem> {
     rules.addresses();
     rules.topology();
     super::protocol_rules::check(&mut rules);
+    super::exec_rules::check(&mut rules);
     rules.fill();
     super::sysctl_rules::check(&mut rules);
     super::sequence_rules::check(&mut rules);
