@@ -9,6 +9,7 @@ mod books;
 mod fill;
 mod memory;
 mod pool;
+mod program;
 mod rest;
 mod sides;
 
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use self::fill::{Filled, Scene};
+use self::program::RealServer;
 use crate::lab::limits;
 use crate::lab::machine::Machine;
 use crate::lab::{FIRST_SERVER_PORT, Lab, Privilege, Unavailable};
@@ -30,7 +32,7 @@ use crate::load::{Choice, Clock, Control, Cpus, EngineError, Measured, Pacing, S
 use crate::model::kernel::KernelVersion;
 use crate::model::{self, Facts};
 use crate::observe::{self, Eyes, LookError, Observed, Observer};
-use crate::record::schema::{LoadRan, Prediction, Record, SideSysctls};
+use crate::record::schema::{LoadRan, Prediction, Record, ServerProgram, SideSysctls};
 use crate::record::tuples::TupleClock;
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Arrival, Source};
@@ -173,6 +175,7 @@ struct Results {
     measured: Measured,
     load: LoadRan,
     served: Option<Served>,
+    program: Option<ServerProgram>,
     fill: Option<Filled>,
     observed: Observed,
     /// What was still under way when the books were made up.
@@ -224,7 +227,7 @@ pub fn foresee(plan: &TrialPlan, means: Means<'_>) -> Result<Option<Prediction>,
         Lab::build(plan, means.privilege)?;
         return Ok(None);
     }
-    prepare(plan, means, &Machine::here()).map(|prepared| Some(prepared.prediction))
+    prepare(plan, means, &Machine::here(), Purpose::Foresee).map(|prepared| Some(prepared.prediction))
 }
 
 fn effective_sysctls(lab: &Lab) -> Result<SideSysctls, Unavailable> {
@@ -232,6 +235,14 @@ fn effective_sysctls(lab: &Lab) -> Result<SideSysctls, Unavailable> {
         client: lab.client.effective_sysctls()?,
         server: lab.server.effective_sysctls()?,
     })
+}
+
+/// What a lab is prepared for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Measure,
+    /// Somebody else's server need not be started to predict a trial.
+    Foresee,
 }
 
 /// A lab that stands, with the server's sockets listening.
@@ -244,6 +255,7 @@ struct Prepared {
     filled: Vec<SocketAddr>,
     /// The load's and the fill's.
     listeners: [Option<Listeners>; 2],
+    program: Option<RealServer>,
     client_eyes: Eyes,
     prediction: Prediction,
     crew: Crew,
@@ -251,7 +263,7 @@ struct Prepared {
     ports: Vec<u16>,
 }
 
-fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prepared, TrialError> {
+fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine, purpose: Purpose) -> Result<Prepared, TrialError> {
     limits::require_descriptors(plan, means.descriptors)?;
     let lab = Lab::build(plan, means.privilege)?;
     let sysctl = effective_sysctls(&lab)?;
@@ -261,6 +273,10 @@ fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prep
         listen(plan, &lab, &destinations, crew.server)?,
         listen(plan, &lab, &filled, crew.server)?,
     ];
+    let program = match (purpose, destinations.first()) {
+        (Purpose::Measure, Some(address)) => RealServer::start(plan, &lab, means, *address)?,
+        _ => None,
+    };
     let kernel = KernelVersion::parse(&machine.kernel).unwrap_or(KernelVersion::NEWEST);
     let mut client_eyes = lab.client.run(Eyes::open)??;
     let facts = Facts {
@@ -279,6 +295,7 @@ fn prepare(plan: &TrialPlan, means: Means<'_>, machine: &Machine) -> Result<Prep
         destinations,
         filled,
         listeners,
+        program,
         client_eyes,
         prediction,
         crew,
@@ -296,7 +313,7 @@ fn measure(
     machine: &Machine,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Results, TrialError> {
-    let prepared = prepare(plan, means, machine)?;
+    let prepared = prepare(plan, means, machine, Purpose::Measure)?;
     let (lab, destinations) = (prepared.lab, prepared.destinations);
     tell(Event::Predicted(prepared.prediction.clone()));
 
@@ -362,16 +379,24 @@ fn measure(
     };
 
     let (mut measured, engine) = client.finish(&watch, tell)?;
-    let load = LoadRan::of(&work, &prepared.crew, &measured, engine);
+    let mut load = LoadRan::of(&work, &prepared.crew, &measured, engine);
+    if prepared.program.is_some() {
+        load.server_threads = 0;
+    }
     if !work.pairs_are_apart(load.client_threads) {
         // What one thread closed another opened: nobody saw the time between.
         measured.tuples = measured.tuples.map(TupleClock::without_reuse);
     }
     let control = server.as_ref().map(|server| &*server.control);
-    let unsettled = rest::wait(control, measured.tally.connected, &watch, tell)?;
+    let mut unsettled = rest::wait(control, measured.tally.connected, &watch, tell)?;
     let slab_after = observe::slab::read();
     watch.after(plan.observe.after, tell);
     let served = server.map(Serving::stop).transpose()?;
+    let program = prepared.program.map(RealServer::stop);
+    if let Some(early) = program.as_ref().filter(|program| program.ended_early) {
+        let how = early.ended.as_deref().unwrap_or("ended");
+        unsettled = Some(format!("the program of server.exec {how} before it was told to"));
+    }
     Ok(Results {
         lab: lab.description().to_owned(),
         kernel: prepared.kernel,
@@ -380,6 +405,7 @@ fn measure(
         measured,
         load,
         served,
+        program,
         fill,
         observed: observer.finish(),
         unsettled,
@@ -445,7 +471,7 @@ fn listen(
     destinations: &[SocketAddr],
     threads: u32,
 ) -> Result<Option<Listeners>, TrialError> {
-    if !plan.server.listen || destinations.is_empty() {
+    if !plan.server.listen || plan.server.exec.is_some() || destinations.is_empty() {
         return Ok(None);
     }
     let bound = lab

@@ -72,6 +72,7 @@ fn allocations(engine: Choice, protocol: Protocol, connections: u64) -> u64 {
             listen: true,
             addresses: 1,
             ports: 1,
+            exec: None,
             protocol: work.protocol,
             backlog: 4096,
             accept_delay: Duration::ZERO,

@@ -116,6 +116,7 @@ impl Server {
                 listen: true,
                 addresses: 1,
                 ports: 1,
+                exec: None,
                 protocol: work.protocol,
                 backlog: 4096,
                 accept_delay: Duration::ZERO,

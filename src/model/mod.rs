@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use crate::record::schema::Prediction;
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Order, Source};
+use crate::tcp::Closer;
 use hold::{Held, Time};
 use kernel::KernelVersion;
 
@@ -43,6 +44,9 @@ pub(crate) fn number(sysctls: &BTreeMap<String, String>, name: &str) -> Option<i
 pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
     let mut because = Vec::new();
     let usable_ports = ports::usable(plan, facts, &mut because);
+    if plan.server.exec.is_some() && plan.close.closer == Closer::Server {
+        because.push("the server is a program of its own: that it closes first, and when, is taken on trust".into());
+    }
     let tuples = four_tuples(plan, facts, usable_ports, &mut because);
     if let Some(pool) = &plan.pool {
         return pool::predict(plan, pool, facts, (usable_ports, tuples), because);

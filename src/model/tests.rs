@@ -31,6 +31,7 @@ pub(crate) fn plan() -> TrialPlan {
             listen: true,
             addresses: 1,
             ports: 1,
+            exec: None,
             protocol: Protocol::None,
             backlog: 4096,
             accept_delay: Duration::ZERO,

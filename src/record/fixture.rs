@@ -64,6 +64,7 @@ fn measured() -> Record {
             not_offered: 0,
         }),
         requests: None,
+        server_program: None,
         outcomes: Some(Outcomes {
             ok: PORTS,
             failed_total: REFUSED,
@@ -231,6 +232,7 @@ pub(crate) fn unavailable() -> Record {
         offered: None,
         outcomes: None,
         requests: None,
+        server_program: None,
         server: None,
         latency: None,
         rates: None,

@@ -68,6 +68,15 @@ pub enum Counted<'a> {
     Shared,
 }
 
+/// Whether the server's own counts are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerBooks {
+    /// The built-in server kept them.
+    Ours,
+    /// The server is a program of somebody else's: `server` and `accepted` say nothing.
+    Nobodys,
+}
+
 /// Everything that is reconciled. All of it is of one moment: when the load was over and both sides at rest.
 #[derive(Clone, Copy, Debug)]
 pub struct Books<'a> {
@@ -76,6 +85,7 @@ pub struct Books<'a> {
     pub server: Closes,
     /// Connections that the server accepted.
     pub accepted: u64,
+    pub server_books: ServerBooks,
     pub counted: Counted<'a>,
     /// Mini-sockets that a dump found on the client and on the server: TIME_WAIT and orphaned FIN_WAIT2.
     pub held: [u64; 2],
@@ -94,6 +104,7 @@ pub struct Books<'a> {
 pub const NOT_CHECKED: &str = "not checked: ";
 const UNDETERMINED: &str = "the client closed at once after its quit: whose FIN came first, and whether a late reply met a \
                             closed socket, only the kernel knows";
+const NOBODYS: &str = "the server is a program of somebody else's, whose counts linger does not have";
 const ASSASSINATION: &str = "a RST that answers a late ACK may end a TIME_WAIT, which no counter tells (RFC 1337)";
 /// TIME_WAIT lasts at least this many seconds (TCP_TIMEWAIT_LEN); until then none can have ended by itself.
 const TIME_WAIT_SECONDS: f64 = 60.0;
@@ -185,10 +196,14 @@ impl<'a> Books<'a> {
     fn accounts(&self) -> Vec<Account<'a>> {
         let (client, server) = (self.client_closes(), self.server);
         let refused = self.connect_failed(&[libc::ECONNREFUSED]);
-        let unanswered = [
-            client.closed_first.saturating_sub(server.peer_closed_first),
-            server.closed_first.saturating_sub(client.peer_closed_first),
-        ];
+        let unanswered = match self.server_books {
+            ServerBooks::Ours => [
+                client.closed_first.saturating_sub(server.peer_closed_first),
+                server.closed_first.saturating_sub(client.peer_closed_first),
+            ],
+            // Both sides were seen to be at rest.
+            ServerBooks::Nobodys => [0; 2],
+        };
         let joint = |counters| Account {
             whose: "both sides",
             counters,
@@ -253,6 +268,14 @@ impl<'a> Books<'a> {
     /// A counter of the server's namespace.
     fn server_counter(&self, name: &str) -> Kernel {
         sum(self.accounts().last().and_then(|account| account.counters), &[name])
+    }
+
+    /// The kernel's number for an account, where ours is complete.
+    fn checked(&self, account: &Account<'_>, kernel: Kernel) -> Kernel {
+        match self.server_books {
+            ServerBooks::Nobodys if account.is_servers => Err(NOBODYS.into()),
+            _ => kernel,
+        }
     }
 
     /// Failed connect() calls with one of these errnos.

@@ -5,6 +5,7 @@
 
 mod looks;
 mod pool;
+mod program;
 mod requests;
 mod sides;
 
@@ -19,6 +20,7 @@ pub use self::pool::{
     ClosedBy, Occupancy, PeakMean, PoolConnections, PoolPrediction, PoolRan, PoolRequests, RequestLatencies,
     Validations,
 };
+pub use self::program::ServerProgram;
 pub use self::requests::Requests;
 pub use self::sides::{Share, Sides};
 
@@ -68,8 +70,12 @@ pub struct Record {
     /// Absent with protocols `none` and `echo`, which have no messages but bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<Requests>,
+    /// What the built-in server counted; absent where nobody listened, or a program of somebody else's did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSide>,
+    /// The server that served in place of the built-in one; with server.exec only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_program: Option<ServerProgram>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latencies>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -45,13 +45,14 @@ pub(super) fn asked(plan: &Value) -> Vec<String> {
             let (sent, received) = (size("/load/request_bytes"), size("/load/response_bytes"));
             format!("{protocol}: {requests} a connection, {sent} sent and {received} received each")
         });
+    let program = text("/server/exec").map(|command| format!("served by `{command}`, not by linger"));
     let loads = [
         Some(bounds.join(" or ")).filter(|bounds| !bounds.is_empty()),
         arrival,
         count("/load/in_flight").map(|number| format!("at most {} in flight", number::count(number))),
         seconds("/load/hold").map(|hold| format!("each held open {}", number::seconds(hold))),
     ];
-    [joined([closing, endpoints(plan)]), joined(loads), exchange]
+    [joined([closing, endpoints(plan)]), joined(loads), exchange, program]
         .into_iter()
         .flatten()
         .flat_map(|line| wrapped(&line, BODY))

@@ -174,8 +174,9 @@ fn load(load: &LoadRan) -> Vec<String> {
     let mut parts = vec![
         format!("engine {}", load.engine),
         threads(load.client_threads, "client"),
-        threads(load.server_threads, "server"),
     ];
+    // A program of somebody else's has threads of its own.
+    parts.extend((load.server_threads > 0).then(|| threads(load.server_threads, "server")));
     parts.extend(load.pacing.as_ref().map(|pacing| format!("pacing {pacing}")));
     parts.extend(load.pinned.then(|| "pinned".to_owned()));
     parts.extend(load.descriptor_reused.then(|| "descriptors reused".to_owned()));

@@ -34,6 +34,7 @@ pub(super) fn check(root: &Node) -> Vec<Problem> {
     rules.topology();
     super::protocol_rules::check(&mut rules);
     super::pool_rules::check(&mut rules);
+    super::exec_rules::check(&mut rules);
     rules.fill();
     super::sysctl_rules::check(&mut rules);
     super::sequence_rules::check(&mut rules);

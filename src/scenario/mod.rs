@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod catalogue;
+mod exec_rules;
 mod expectations;
 mod key;
 mod matrix;

@@ -202,6 +202,9 @@ pub struct ServerPlan {
     pub addresses: u32,
     /// Ports on each address.
     pub ports: u32,
+    /// The shell command whose program serves in place of the built-in server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<String>,
     pub protocol: Protocol,
     pub backlog: u32,
     #[serde(with = "seconds")]

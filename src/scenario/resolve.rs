@@ -56,6 +56,7 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
             listen: scenario.server.listen.unwrap_or(true),
             addresses: scenario.server.addresses.unwrap_or(1),
             ports: scenario.server.ports.unwrap_or(1),
+            exec: scenario.server.exec,
             protocol,
             backlog: scenario.server.backlog.unwrap_or(4096),
             accept_delay: length(scenario.server.accept_delay, Duration::ZERO),

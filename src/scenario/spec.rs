@@ -130,6 +130,11 @@ pub struct Server {
     /// Number of server ports on each address (default 1).
     #[schemars(range(min = 1, max = 4096))]
     pub ports: Option<u32>,
+    /// A shell command that is started in the server's namespace in place of the built-in server, with LINGER_HOST,
+    /// LINGER_PORT and LINGER_SERVER (both) in its environment. The load begins when it listens there; at the end it gets
+    /// SIGTERM. server.protocol says what it speaks.
+    #[schemars(length(min = 1))]
+    pub exec: Option<String>,
     /// What the server speaks (default `none`).
     pub protocol: Option<Protocol>,
     /// listen()'s backlog, capped by net.core.somaxconn (default 4096).

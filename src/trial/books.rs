@@ -16,7 +16,7 @@ use crate::load::server::Served;
 use crate::load::{self, Evidence, Measured};
 use crate::model::residual::residual;
 use crate::observe::{Departure, Observed, SideObserved};
-use crate::record::ledger::{self, Books, Closes, Counted};
+use crate::record::ledger::{self, Books, Closes, Counted, ServerBooks};
 use crate::record::schema::{
     ByFillRow, Clock, Counters, Distribution, Environment, Failed, FillRan, Latencies, Latency, Ledger, Linger,
     LoadRan, Memory, Offered, Outcomes, Overdue, PeakEnd, Rates, Record, Requests, SCHEMA, ServerSide, SideSysctls,
@@ -66,6 +66,7 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
         offered: None,
         outcomes: None,
         requests: None,
+        server_program: None,
         server: None,
         latency: None,
         rates: None,
@@ -142,6 +143,7 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
         offered: Some(offered(plan, &results.measured)),
         requests: requests(plan, &results.measured),
         server: results.served.as_ref().map(Served::summary),
+        server_program: results.program.clone(),
         latency: Some(latencies(plan, &results.measured)),
         rates: Some(rates(&results, load_seconds)),
         time_wait: Some(time_wait(plan, &results)),
@@ -294,7 +296,10 @@ fn rates(results: &Results, load_seconds: f64) -> Rates {
         }
     };
     let client = results.measured.cpu_seconds;
-    let server = results.served.as_ref().map_or(0.0, |served| served.cpu_seconds);
+    let server = match &results.program {
+        Some(program) => program.cpu_seconds.unwrap_or(0.0),
+        None => results.served.as_ref().map_or(0.0, |served| served.cpu_seconds),
+    };
     Rates {
         load_seconds,
         attempts_per_second: per_second(tally.attempted),
@@ -447,6 +452,10 @@ fn reconciled(plan: &TrialPlan, results: &Results) -> Ledger {
             undetermined: raced,
         },
         accepted: sum(|counts| counts.accepted),
+        server_books: match results.program {
+            Some(_) => ServerBooks::Nobodys,
+            None => ServerBooks::Ours,
+        },
         counted: counted(plan, results),
         held: [results.observed.client.held, results.observed.server.held],
         reused: loads().map(reused).sum(),

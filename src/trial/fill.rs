@@ -104,7 +104,7 @@ impl Scene<'_> {
         let load = &mut work.load;
         (load.arrival, load.rate, load.duration) = (Arrival::Max, None, None);
         (load.connections, load.in_flight) = (Some(connections), IN_FLIGHT);
-        if self.plan.close.closer == Closer::Client {
+        if self.plan.close.closer == Closer::Client || self.plan.close.mode.says_quit() {
             // A server that closes first holds as long as the plan says, whoever connects.
             load.hold = Duration::ZERO;
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use linger::observe::{Config, Eyes, Observed, Observer};
-use linger::record::ledger::{Books, Closes, Counted, reconcile};
+use linger::record::ledger::{Books, Closes, Counted, ServerBooks, reconcile};
 use linger::record::schema::{Ledger, LedgerRow};
 use linger::record::tally::{Cause, First, Phase, Tally};
 use linger::tcp::{CloseMode, Closer};
@@ -148,6 +148,7 @@ impl Left {
             client: self.client,
             server: self.server,
             accepted: self.accepted,
+            server_books: ServerBooks::Ours,
             counted: match &self.observed.counters {
                 (both, None) => Counted::Together(both),
                 (client, Some(server)) => Counted::Apart { client, server },

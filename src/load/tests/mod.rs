@@ -95,6 +95,7 @@ pub(super) fn server_of(work: &Work) -> ServerWork {
             listen: true,
             addresses: 1,
             ports: 1,
+            exec: None,
             protocol: work.protocol,
             backlog: 4096,
             accept_delay: Duration::ZERO,

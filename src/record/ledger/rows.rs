@@ -3,7 +3,8 @@
 use nix::libc;
 
 use super::{
-    ASSASSINATION, Account, Allowance, BEFORE_SYN, Books, Closes, ROUTING, TW_COUNTS_BEGINNINGS, row, signed, sum,
+    ASSASSINATION, Account, Allowance, BEFORE_SYN, Books, Closes, NOBODYS, ROUTING, ServerBooks, TW_COUNTS_BEGINNINGS,
+    row, signed, sum,
 };
 use crate::record::schema::LedgerRow;
 use crate::record::tally::{Cause, Phase};
@@ -117,13 +118,11 @@ impl Books<'_> {
 
     pub(super) fn accepts(&self) -> LedgerRow {
         let ours = (signed(self.accepted), "accepted");
-        row(
-            "server accepts",
-            ours,
-            self.server_counter("PassiveOpens"),
-            "PassiveOpens",
-            Allowance::default(),
-        )
+        let kernel = match self.server_books {
+            ServerBooks::Ours => self.server_counter("PassiveOpens"),
+            ServerBooks::Nobodys => Err(NOBODYS.into()),
+        };
+        row("server accepts", ours, kernel, "PassiveOpens", Allowance::default())
     }
 
     pub(super) fn aborts(&self, account: &Account<'_>) -> LedgerRow {
@@ -134,6 +133,7 @@ impl Books<'_> {
         } else {
             sum(account.counters, &["TCPAbortOnData"])
         };
+        let kernel = self.checked(account, kernel);
         row(&name, ours, kernel, "TCPAbortOnData", self.unsure(account))
     }
 
@@ -146,7 +146,7 @@ impl Books<'_> {
         row(
             &name,
             ours,
-            sum(account.counters, &["EstabResets"]),
+            self.checked(account, sum(account.counters, &["EstabResets"])),
             "EstabResets",
             self.unsure(account),
         )
@@ -164,7 +164,7 @@ impl Books<'_> {
         row(
             &name,
             ours,
-            kernel,
+            self.checked(account, kernel),
             "TW + TWKilled + TCPTimeWaitOverflow",
             self.unsure(account),
         )
@@ -194,7 +194,7 @@ impl Books<'_> {
         row(
             &name,
             ours,
-            held,
+            self.checked(account, held),
             "TIME_WAIT and orphaned FIN_WAIT2 in the last dump",
             self.unsure(account)
                 .and(
@@ -207,7 +207,8 @@ impl Books<'_> {
 
     /// Where the client alone holds TIME_WAIT, a four-tuple used again is one recycled.
     pub(super) fn reuse(&self) -> Option<LedgerRow> {
-        let client_alone = self.client.aborted + self.client.undetermined == 0
+        let client_alone = self.server_books == ServerBooks::Ours
+            && self.client.aborted + self.client.undetermined == 0
             && self.server.closed_first + self.server.aborted + self.server.undetermined == 0;
         let reused = self.reused.filter(|_| client_alone && !self.outlasts_time_wait())?;
         let stray = self.accounts()[0].stray_resets;

@@ -54,6 +54,7 @@ fn books<'a>(attempts: &'a Tally, counters: &'a BTreeMap<String, i64>, graceful:
             ..Closes::default()
         },
         accepted: graceful + aborted,
+        server_books: ServerBooks::Ours,
         counted: Counted::Together(counters),
         held: [graceful, 0],
         reused: None,

@@ -1,0 +1,22 @@
+//! A server that is a program of somebody else's.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The program that `server.exec` named, as it was at its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerProgram {
+    /// The shell command that was started.
+    pub command: String,
+    /// How it ended, such as `ended with exit code 0`; absent where not even SIGKILL ended it in time.
+    pub ended: Option<String>,
+    /// Whether it had ended before it was told to: connections may have found nobody.
+    pub ended_early: bool,
+    /// Whether SIGTERM was not enough.
+    pub killed: bool,
+    /// Of all its processes.
+    pub cpu_seconds: Option<f64>,
+    /// What could not be arranged for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trouble: Vec<String>,
+}

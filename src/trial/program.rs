@@ -1,0 +1,79 @@
+//! A server of somebody else's in place of the built-in one: started in the lab's server namespace before anything is
+//! counted, told where to listen, stopped when the books are made up.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Means, TrialError};
+use crate::foreign::{CommandLine, Group, Lives, Program, Server, Streams};
+use crate::lab::{Lab, Unavailable};
+use crate::record::schema::ServerProgram;
+use crate::scenario::plan::TrialPlan;
+
+/// How long a server may take until it listens: a database makes its tables first.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct RealServer {
+    command: String,
+    server: Server,
+}
+
+impl RealServer {
+    /// The plan's program, which listens on `address`; None where the built-in server serves.
+    pub(super) fn start(
+        plan: &TrialPlan,
+        lab: &Lab,
+        means: Means<'_>,
+        address: SocketAddr,
+    ) -> Result<Option<Self>, TrialError> {
+        let Some(command) = plan.server.exec.clone() else {
+            return Ok(None);
+        };
+        let set = |name: &str, value: String| (OsString::from(name), OsString::from(value));
+        let program = Program {
+            command: CommandLine::Shell(command.clone()),
+            environment: vec![
+                set("LINGER_SERVER", address.to_string()),
+                set("LINGER_HOST", address.ip().to_string()),
+                set("LINGER_PORT", address.port().to_string()),
+            ],
+            directory: None,
+            streams: Streams::Kept,
+            group: Group::Own,
+            lives: Lives::AsTheProgram,
+            names: vec![],
+            descriptors: None,
+            contained: true,
+        };
+        let stopped = || means.stop.load(Ordering::Relaxed);
+        match Server::start(program, &lab.server, means.privilege, address, STARTS_WITHIN, &stopped) {
+            Ok(server) => Ok(Some(Self { command, server })),
+            Err(error) => Err(TrialError::Unavailable(Unavailable {
+                reason: error.to_string(),
+                remedy:
+                    "let server.exec run in the foreground and listen on $LINGER_HOST:$LINGER_PORT, or install what it \
+                         starts"
+                        .into(),
+            })),
+        }
+    }
+
+    /// Ends it with all its processes.
+    pub(super) fn stop(self) -> ServerProgram {
+        let stopped = self.server.stop();
+        let ended = stopped.ended;
+        ServerProgram {
+            command: self.command,
+            ended: ended.as_ref().map(|ended| ended.how.to_string()),
+            ended_early: stopped.early,
+            killed: stopped.killed,
+            cpu_seconds: ended.as_ref().map(|ended| ended.cpu_seconds),
+            trouble: ended
+                .map(|ended| ended.trouble.into_iter().map(str::to_owned).collect())
+                .unwrap_or_default(),
+        }
+    }
+}
