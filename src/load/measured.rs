@@ -31,6 +31,7 @@ pub struct Measured {
     pub connect_failed: LatencyHistogram,
     /// Intended start to the attempt's beginning; empty with arrival `max`.
     pub lag: LatencyHistogram,
+    /// Of attempts; of a pool's load, of its requests.
     pub timeline: Timeline,
     pub tuples: Option<TupleClock>,
     pub endings: Endings,
@@ -50,6 +51,8 @@ pub struct Measured {
     /// Threads that these are the books of.
     pub threads: u32,
     shard: Shard,
+    /// Whether the timeline is of a pool's requests.
+    pooled: bool,
 }
 
 /// What was said over all connections, where a protocol is spoken that has to be understood.
@@ -143,6 +146,7 @@ impl Measured {
             connect_call_total: 0,
             threads: 1,
             shard,
+            pooled: false,
         }
     }
 
@@ -152,7 +156,13 @@ impl Measured {
         self
     }
 
-    /// Adds another thread's books of the same load.
+    /// Of a pool: the timeline is left to its requests.
+    pub(super) fn of_pool(mut self) -> Self {
+        self.pooled = true;
+        self
+    }
+
+    /// Adds another thread's books of the same load, which is none of a pool.
     pub fn merge(&mut self, other: &Self) {
         self.tally.merge(&other.tally);
         self.connect.merge(&other.connect);
@@ -251,7 +261,9 @@ impl Measured {
         self.tally.ok += 1;
         self.session.record(now - attempt.called);
         let connect = attempt.established.unwrap_or(now) - attempt.called;
-        self.timeline.ok(now, connect);
+        if !self.pooled {
+            self.timeline.ok(now, connect);
+        }
         self.ended_at = now;
     }
 
@@ -276,7 +288,9 @@ impl Measured {
             attempt: attempt.ordinal,
         };
         self.tally.fail(phase, cause, first);
-        self.timeline.failed(now, phase, cause);
+        if !self.pooled {
+            self.timeline.failed(now, phase, cause);
+        }
         self.ended_at = now;
     }
 }
