@@ -14,7 +14,7 @@ mod conjunction;
 mod exit;
 mod expression;
 mod kernel;
-mod language;
+pub(crate) mod language;
 mod paths;
 mod verdict;
 

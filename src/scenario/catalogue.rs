@@ -78,7 +78,12 @@ mod tests {
                 "pool": {"too_small": false, "churn_per_second": 16.0}},
             "offered": {"attempted": 200},
             "server": {"bytes_received": 1000},
-            "latency": {"connect": latency, "connect_call": latency, "lag": latency},
+            "latency": {"connect": latency, "connect_call": latency, "lag": latency, "connect_call_by_fill": (0..21)
+                .map(|step| json!({"from": f64::from(step) / 20.0, "ok": latency, "failed": latency, "even": latency,
+                    "odd": latency}))
+                .collect::<Vec<_>>()},
+            "fill": {"planned": 100, "ok": 100, "failed_total": 0, "seconds": 1.0},
+            "memory": {"predicted_bytes": 1000, "measured_bytes": 1000},
             "slab": [{"cache": "tw_sock_TCP", "object_bytes": 256, "active_before": 0, "active_after": 20000}],
             "outcomes": {"ok": 100, "failed_total": 100, "failed": [
                 {"phase": "connect", "errno": "EADDRNOTAVAIL", "count": 100, "first_attempt": 101}
@@ -88,11 +93,7 @@ mod tests {
             "port_reuse_seconds": distribution,
             "counters": {"client": counters, "server": counters},
         });
-        let mut context = cel::Context::default();
-        // One of those that the judge adds.
-        context
-            .add_function("sum", |list: std::sync::Arc<Vec<cel::Value>>| list.len() as i64)
-            .unwrap();
+        let mut context = crate::judge::language::context();
         for (name, value) in record.as_object().unwrap() {
             context.add_variable_from_value(name, cel_value(value));
         }
