@@ -32,6 +32,7 @@ pub struct Measured {
     pub connect_failed: LatencyHistogram,
     /// Intended start to the attempt's beginning; empty with arrival `max`.
     pub lag: LatencyHistogram,
+    /// Of attempts; of a pool's load, of its requests.
     pub timeline: Timeline,
     pub tuples: Option<TupleClock>,
     pub endings: Endings,
@@ -55,6 +56,8 @@ pub struct Measured {
     shard: Shard,
     /// Whether more is booked than the tally.
     kept: bool,
+    /// Whether the timeline is of a pool's requests.
+    pooled: bool,
 }
 
 /// What was said over all connections, where a protocol is spoken that has to be understood.
@@ -154,6 +157,7 @@ impl Measured {
             threads: 1,
             shard,
             kept: true,
+            pooled: false,
         }
     }
 
@@ -175,7 +179,13 @@ impl Measured {
         self.waited_seconds = time.waited;
     }
 
-    /// Adds another thread's books of the same load.
+    /// Of a pool: the timeline is left to its requests.
+    pub(super) fn of_pool(mut self) -> Self {
+        self.pooled = true;
+        self
+    }
+
+    /// Adds another thread's books of the same load, which is none of a pool.
     pub fn merge(&mut self, other: &Self) {
         self.tally.merge(&other.tally);
         self.connect.merge(&other.connect);
@@ -286,7 +296,9 @@ impl Measured {
         }
         self.session.record(now - attempt.called);
         let connect = attempt.established.unwrap_or(now) - attempt.called;
-        self.timeline.ok(now, connect);
+        if !self.pooled {
+            self.timeline.ok(now, connect);
+        }
     }
 
     /// The attempt has failed; an established connection that nobody had begun to end is about to be closed by us.
@@ -310,7 +322,9 @@ impl Measured {
             attempt: attempt.ordinal,
         };
         self.tally.fail(phase, cause, first);
-        self.timeline.failed(now, phase, cause);
+        if !self.pooled {
+            self.timeline.failed(now, phase, cause);
+        }
         self.ended_at = now;
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn predict(
     let share = time_wait_held
         .filter(|_| is_clients && tuples > 0)
         .map(|held| held / tuples as f64);
-    if let (Some(churn), Some(held)) = (churn, time_wait_held) {
+    if let (Some(churn), Some(held)) = (churn.filter(|churn| *churn > 0.0), time_wait_held) {
         let whose = if is_clients { "client" } else { "server" };
         because.push(format!(
             "{churn:.3} connections closed a second keep {held:.0} TIME_WAIT on the {whose} in the long run{}",

@@ -28,11 +28,14 @@ pub(super) fn asked(plan: &Value) -> Vec<String> {
             "quit-close" => "both ends close for the client's quit, quit-close".to_owned(),
             _ => format!("{closer} closes first, {mode}"),
         });
+    let is_pool = plan.pointer("/pool").is_some();
     let arrival = text("/load/arrival").map(|arrival| match seconds("/load/rate") {
+        Some(rate) if is_pool => format!("arrival {arrival} at {} requests/s", number::per_second_of(rate)),
         Some(rate) => format!("arrival {arrival} at {}", number::rate(rate)),
         None => format!("arrival {arrival}"),
     });
     let bounds = [
+        count("/load/requests").map(|requests| number::things(requests, "request")),
         count("/load/connections").map(|connections| number::things(connections, "connection")),
         seconds("/load/duration").map(number::seconds),
     ];
@@ -43,7 +46,10 @@ pub(super) fn asked(plan: &Value) -> Vec<String> {
             let requests = number::things(count("/load/requests_per_connection").unwrap_or(0), "request");
             let size = |pointer| number::bytes(count(pointer).unwrap_or(0));
             let (sent, received) = (size("/load/request_bytes"), size("/load/response_bytes"));
-            format!("{protocol}: {requests} a connection, {sent} sent and {received} received each")
+            match is_pool {
+                true => format!("{protocol}: {sent} sent and {received} received a request"),
+                false => format!("{protocol}: {requests} a connection, {sent} sent and {received} received each"),
+            }
         });
     let program = text("/server/exec").map(|command| format!("served by `{command}`, not by linger"));
     let loads = [
@@ -52,11 +58,43 @@ pub(super) fn asked(plan: &Value) -> Vec<String> {
         count("/load/in_flight").map(|number| format!("at most {} in flight", number::count(number))),
         seconds("/load/hold").map(|hold| format!("each held open {}", number::seconds(hold))),
     ];
-    [joined([closing, endpoints(plan)]), joined(loads), exchange, program]
-        .into_iter()
-        .flatten()
-        .flat_map(|line| wrapped(&line, BODY))
-        .collect()
+    [
+        joined([closing, endpoints(plan)]),
+        joined(loads),
+        exchange,
+        pool(plan),
+        program,
+    ]
+    .into_iter()
+    .flatten()
+    .flat_map(|line| wrapped(&line, BODY))
+    .collect()
+}
+
+/// `a pool of 8, min_idle 8, lifo`: what is off is left out.
+fn pool(plan: &Value) -> Option<String> {
+    let size = plan.pointer("/pool/size")?.as_u64()?;
+    let at = |key: &str| plan.pointer(&format!("/pool/{key}"));
+    let span = |key: &str| at(key).and_then(Value::as_f64).filter(|seconds| *seconds > 0.0);
+    let named = |key: &str| at(key).and_then(Value::as_str).map(str::to_owned);
+    let closes = named("on_return").is_some_and(|on_return| on_return == "close");
+    let parts = [
+        Some(format!("a pool of {size}")),
+        closes.then(|| "each connection closed on return".to_owned()),
+        at("min_idle")
+            .and_then(Value::as_u64)
+            .filter(|idle| *idle > 0)
+            .map(|idle| format!("min_idle {idle}")),
+        span("max_lifetime").map(|life| format!("max_lifetime {}", number::seconds(life))),
+        span("idle_timeout").map(|idle| format!("idle_timeout {}", number::seconds(idle))),
+        named("validation")
+            .filter(|how| how != "none")
+            .map(|how| format!("validation {how}")),
+        named("order").filter(|_| !closes),
+        span("borrow_timeout").map(|wait| format!("borrow_timeout {}", number::seconds(wait))),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    Some(parts.join(", "))
 }
 
 /// `1 source (ephemeral) × 4 destinations (2 addresses × 2 ports)`.

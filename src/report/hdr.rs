@@ -22,7 +22,7 @@ const TICKS_PER_HALF: u32 = 5;
 /// Why a record's histogram was not read.
 #[derive(Debug, Error)]
 pub enum HdrError {
-    #[error("{record}: latency.{latency}.hdr is damaged: {reason}")]
+    #[error("{record}: {}.hdr is damaged: {reason}", path(.latency))]
     Damaged {
         record: String,
         latency: &'static str,
@@ -75,7 +75,7 @@ pub fn percentiles(records: &[Record]) -> Result<String, HdrError> {
     for record in records {
         for (latency, histogram) in histograms(record)? {
             let separator = if text.is_empty() { "" } else { "\n" };
-            let _ = writeln!(text, "{separator}#[{}: latency.{latency}, µs]", name(record));
+            let _ = writeln!(text, "{separator}#[{}: {}, µs]", name(record), path(latency));
             distribution(&histogram, &mut text);
         }
     }
@@ -124,11 +124,17 @@ fn began(record: &Record) -> Result<Duration, HdrError> {
         })
 }
 
+/// The record's key of a histogram's name.
+fn path(latency: &str) -> String {
+    match latency.strip_prefix("pool.") {
+        Some(latency) => format!("pool.latency.{latency}"),
+        None => format!("latency.{latency}"),
+    }
+}
+
 /// The record's histograms by name, in the order of the record.
 fn histograms(record: &Record) -> Result<Vec<(&'static str, Histogram<u64>)>, HdrError> {
-    let Some(latencies) = &record.latency else {
-        return Ok(vec![]);
-    };
+    let nothing = Latencies::default();
     let Latencies {
         connect,
         connect_call,
@@ -138,7 +144,8 @@ fn histograms(record: &Record) -> Result<Vec<(&'static str, Histogram<u64>)>, Hd
         from_intended_start,
         connect_failed,
         lag,
-    } = latencies;
+    } = record.latency.as_ref().unwrap_or(&nothing);
+    let of_pool = record.pool.as_ref().map(|pool| &pool.latency);
     let all = [
         ("connect", connect),
         ("connect_call", connect_call),
@@ -147,7 +154,16 @@ fn histograms(record: &Record) -> Result<Vec<(&'static str, Histogram<u64>)>, Hd
         ("connect_failed", connect_failed),
         ("lag", lag),
     ];
+    let of_pool = of_pool.into_iter().flat_map(|pool| {
+        [
+            ("pool.borrow_wait", &pool.borrow_wait),
+            ("pool.request", &pool.request),
+            ("pool.from_intended_start", &pool.from_intended_start),
+            ("pool.lag", &pool.lag),
+        ]
+    });
     all.into_iter()
+        .chain(of_pool)
         .filter_map(|(latency, summary)| Some((latency, &summary.as_ref()?.hdr)))
         .map(|(latency, hdr)| match LatencyHistogram::decode(hdr) {
             Ok(histogram) => Ok((latency, histogram.into_hdr())),

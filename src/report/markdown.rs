@@ -2,6 +2,7 @@
 //!
 //! The same records give the same text: times are those of the records.
 
+use super::pool::came_of;
 use super::style::Style;
 use super::{cell_text, expectation, number, plain, sides, status_name, terminal};
 use crate::record::schema::Record;
@@ -37,9 +38,9 @@ pub fn markdown(records: &[Record]) -> String {
 
 fn cells(record: &Record) -> [String; 9] {
     let text = |key| record.scenario.get(key).map(plain).unwrap_or_default();
-    let outcomes = record.outcomes.as_ref();
-    let failures = outcomes.map(|outcomes| {
-        let kinds = outcomes.failed.iter();
+    let came = came_of(record);
+    let failures = came.map(|(_, _, failed)| {
+        let kinds = failed.iter();
         let kinds: Vec<String> = kinds
             .map(|failed| format!("{} `{}:{}`", number::count(failed.count), failed.phase, failed.errno))
             .collect();
@@ -55,8 +56,7 @@ fn cells(record: &Record) -> [String; 9] {
         text("claim"),
         record.environment.kernel.clone(),
         record.prediction.as_ref().map(sides::capacity).unwrap_or_default(),
-        outcomes
-            .map(|outcomes| format!("{} ok", number::count(outcomes.ok)))
+        came.map(|(ok, _, _)| format!("{} ok", number::count(ok)))
             .unwrap_or_default(),
         failures.unwrap_or_default(),
         status_name(record.verdict.status).to_owned(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::pool::came_of;
 use super::style::Style;
 use super::table::{aligned, wrapped};
 use super::{cell_text, expectation, number, plain, sides};
@@ -78,12 +79,17 @@ fn columns(records: &[Record]) -> Vec<Column> {
     if is_one_scenario && records.iter().any(|record| record.repeat > 1) {
         push("repeat", Box::new(|record| Some(record.repeat.to_string())));
     }
-    push(
-        "ok",
-        Box::new(|record| Some(number::count(record.outcomes.as_ref()?.ok))),
-    );
+    push("ok", Box::new(|record| Some(number::count(came_of(record)?.0))));
     columns.push(failed(records));
     let mut push = |heading: &str, value: Value| columns.push((heading.to_owned(), value));
+    push(
+        "opened",
+        Box::new(|record| Some(number::count(record.pool.as_ref()?.connections.opened))),
+    );
+    push(
+        "a request",
+        Box::new(|record| Some(format!("{:.3}", record.pool.as_ref()?.churn_ratio?))),
+    );
     if is_one_scenario && times_alike(records) {
         push(
             "connect p50",
@@ -138,9 +144,9 @@ fn several_kernels(records: &[Record]) -> bool {
 
 /// Failures in all and the kind that most were of, `1,768 EADDRNOTAVAIL`; where all were of one kind, the heading has it.
 fn failed(records: &[Record]) -> Column {
-    let outcomes = records.iter().filter_map(|record| record.outcomes.as_ref());
-    let kinds: BTreeSet<&str> = outcomes
-        .flat_map(|outcomes| &outcomes.failed)
+    let came = records.iter().filter_map(came_of);
+    let kinds: BTreeSet<&str> = came
+        .flat_map(|(_, _, failed)| failed)
         .map(|failed| failed.errno.as_str())
         .collect();
     let only = (kinds.len() == 1).then(|| kinds.into_iter().collect::<String>());
@@ -148,10 +154,9 @@ fn failed(records: &[Record]) -> Column {
         .as_ref()
         .map_or("failed".to_owned(), |kind| format!("failed {kind}"));
     let value = move |record: &Record| {
-        let outcomes = record.outcomes.as_ref()?;
-        let total = number::count(outcomes.failed_total);
-        let top = outcomes
-            .failed
+        let (_, total, kinds) = came_of(record)?;
+        let total = number::count(total);
+        let top = kinds
             .iter()
             .max_by_key(|failed| failed.count)
             .filter(|_| only.is_none());

@@ -3,7 +3,9 @@
 use super::number;
 use super::table::{aligned, wrapped};
 use super::terminal::BODY;
-use crate::record::schema::{Distribution, Latencies, LoadRan, Prediction, Record, Residual, SlabRow, TimeWait};
+use crate::record::schema::{
+    Distribution, Failed, Latencies, Latency, LoadRan, Prediction, Record, Residual, SlabRow, TimeWait,
+};
 
 /// Predicted, measured, and what reality added. What cannot be compared is a dash.
 pub(super) fn prediction(record: &Record) -> Vec<String> {
@@ -94,15 +96,21 @@ pub(super) fn outcomes(record: &Record) -> Vec<String> {
         );
         lines.push(line);
     }
+    lines.extend(failure_table(outcomes.ok, attempted, &outcomes.failed));
+    lines
+}
+
+/// What ended ok and what failed, by kind.
+pub(super) fn failure_table(ok: u64, attempted: u64, kinds: &[Failed]) -> Vec<String> {
     let mut table = vec![
         ["", "count", "share", "first at", "first attempt"]
             .map(str::to_owned)
             .to_vec(),
     ];
     let blank = String::new;
-    let (ok, share) = (number::count(outcomes.ok), number::percent(outcomes.ok, attempted));
+    let (ok, share) = (number::count(ok), number::percent(ok, attempted));
     table.push(vec!["ok".to_owned(), ok, share, blank(), blank()]);
-    for failed in &outcomes.failed {
+    for failed in kinds {
         table.push(vec![
             format!("{}:{}", failed.phase, failed.errno),
             number::count(failed.count),
@@ -111,19 +119,22 @@ pub(super) fn outcomes(record: &Record) -> Vec<String> {
             number::count(failed.first_attempt),
         ]);
     }
-    lines.extend(aligned_right(&table));
-    lines
+    aligned_right(&table)
 }
 
 pub(super) fn latency(latencies: &Latencies) -> Vec<String> {
-    let rows = [
+    latency_table([
         ("connect()", &latencies.connect),
         ("the call alone", &latencies.connect_call),
         ("from intended start", &latencies.from_intended_start),
         ("begun late by", &latencies.lag),
         ("to the end of close()", &latencies.session),
         ("failed connect()", &latencies.connect_failed),
-    ];
+    ])
+}
+
+/// A row a latency that was measured.
+pub(super) fn latency_table<const N: usize>(rows: [(&str, &Option<Latency>); N]) -> Vec<String> {
     let mut table = vec![["", "p50", "p90", "p99", "p99.9", "max"].map(str::to_owned).to_vec()];
     for (name, latency) in rows {
         if let Some(latency) = latency {
@@ -145,7 +156,7 @@ pub(super) fn latency(latencies: &Latencies) -> Vec<String> {
 }
 
 /// A table of numbers: the last column is aligned right too.
-fn aligned_right(rows: &[Vec<String>]) -> Vec<String> {
+pub(super) fn aligned_right(rows: &[Vec<String>]) -> Vec<String> {
     let rows: Vec<Vec<String>> = rows
         .iter()
         .map(|row| [row.clone(), vec![String::new()]].concat())

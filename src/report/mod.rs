@@ -20,6 +20,7 @@ mod measured;
 mod number;
 mod over_time;
 mod plot;
+mod pool;
 mod sequence;
 mod sides;
 mod style;

@@ -9,7 +9,7 @@ use super::sequence::steps;
 use super::style::Style;
 use super::table::wrapped;
 use super::trust::{ledger, observation};
-use super::{cell_text, expectation, sides};
+use super::{cell_text, expectation, pool, sides};
 use crate::record::schema::Record;
 
 const WIDTH: usize = 80;
@@ -33,7 +33,23 @@ pub fn trial(record: &Record, style: Style) -> String {
     screen.gap();
     screen.section("prediction", prediction(record));
     screen.gap();
-    screen.section("outcomes", outcomes(record));
+    if let Some(ran) = &record.pool {
+        let predicted = record
+            .prediction
+            .as_ref()
+            .and_then(|prediction| prediction.pool.as_ref());
+        let residual = record.residual.as_ref().and_then(|residual| residual.churn_per_second);
+        screen.section("requests", pool::requests(ran));
+        screen.gap();
+        screen.section("pool", pool::connections(ran, predicted, residual));
+        screen.gap();
+    }
+    let outcomes_of = if record.pool.is_some() {
+        "connections"
+    } else {
+        "outcomes"
+    };
+    screen.section(outcomes_of, outcomes(record));
     screen.gap();
     screen.section("latency", record.latency.as_ref().map(latency).unwrap_or_default());
     screen.gap();

@@ -61,11 +61,22 @@ mod tests {
                 "TCPSynRetrans": 0, "PAWSTimewait": 0});
         let latency = json!({"p50_us": 1.0, "p90_us": 2.0, "max_us": 3.0});
         let range = json!({"net.ipv4.ip_local_port_range": "32768 60999"});
+        let closed = json!({"lifetime": 60, "idle": 1, "validation": 1, "server_closed": 0, "end": 8});
+        let pool = json!({
+            "requests": {"attempted": 1000, "ok": 1000, "failed_total": 0, "borrow_timeouts": 0, "failed": []},
+            "connections": {"opened": 8, "closed": closed},
+            "occupancy": {"open": {"peak": 8, "mean": 8.0}, "lent": {"peak": 8, "mean": 4.0},
+                "waiting": {"peak": 8, "mean": 4.0}},
+            "churn_ratio": 0.008, "churn_per_second": 16.0,
+        });
         let record = json!({
+            "pool": pool,
+            "residual": {"churn_per_second": 0.0},
             "cell": trial.cell,
             "scenario": trial,
             "environment": {"hz": 250, "sysctl": {"client": range, "server": range}},
-            "prediction": {"usable_ports": 100, "capacity": 100},
+            "prediction": {"usable_ports": 100, "capacity": 100,
+                "pool": {"too_small": false, "churn_per_second": 16.0}},
             "offered": {"attempted": 200},
             "server": {"bytes_received": 1000, "closed_first": 500, "conversations": {"quit": 500, "requests": 1000}},
             "requests": {"sent": 500, "answered": 500, "errors": 0},

@@ -585,3 +585,79 @@ fn a_quit_that_nobody_can_say_is_told_with_all_that_is_wrong_with_it() {
         from_text("x.toml", &quit(protocol, closer, mode, "")).unwrap();
     }
 }
+
+/// A load of requests over a pool of two.
+const POOLED: &str = r#"id = "pooled"
+claim = "a claim"
+server = { protocol = "redis" }
+close = { closer = "client", mode = "graceful" }
+load = { kind = "pool", arrival = "max", requests = 10 }
+pool = { size = 2 }
+"#;
+
+#[test]
+fn a_pools_defaults_are_filled_in() {
+    let plan = from_text("x.toml", POOLED).unwrap();
+    let trial = &plan.trials[0];
+    let pool = trial.pool.as_ref().unwrap();
+    assert_eq!((pool.size, pool.min_idle), (2, 0));
+    assert_eq!(pool.borrow_timeout, Duration::from_secs(10));
+    assert_eq!(trial.load.planned(), Some(10));
+    assert_eq!((trial.load.connections, trial.load.requests_per_connection), (None, 0));
+}
+
+#[test]
+fn what_a_pool_cannot_be_is_told_at_once_with_what_would_mend_it() {
+    let faults = |edits: &[(&str, &str)]| {
+        let mut text = POOLED.to_owned();
+        for (from, to) in edits {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        problems(&text).join("\n")
+    };
+    assert_eq!(faults(&[]), "");
+    let told = faults(&[
+        (
+            "requests = 10",
+            "connections = 10, requests_per_connection = 2, threads = 2",
+        ),
+        ("closer = \"client\"", "closer = \"server\""),
+        ("protocol = \"redis\"", "protocol = \"none\""),
+        (
+            "size = 2",
+            "size = 2, min_idle = 3, borrow_timeout = \"0s\", on_return = \"close\", order = \"fifo\", max_lifetime = \"1s\"",
+        ),
+    ]);
+    for key in [
+        "load: without an end; set `requests`, `duration` or both",
+        "load.connections: how many connections it takes is what a pool decides",
+        "load.requests_per_connection: ",
+        "load.threads: one thread drives a pool",
+        "close.closer: a pool is the client's",
+        "server.protocol: protocol `none` has no request",
+        "pool.min_idle: more than the pool may hold; expected at most pool.size, which is 2",
+        "pool.borrow_timeout: 0s leaves no time",
+        "pool.order: with pool.on_return `close` no connection is ever idle",
+        "pool.max_lifetime: with pool.on_return `close` no connection outlives its request",
+    ] {
+        assert!(told.contains(key), "{key} is missing in\n{told}");
+    }
+    let told = faults(&[("size = 2", "size = 2, validation = \"round-trip\""), ("redis", "http")]);
+    assert!(
+        told.contains("pool.validation: protocol `http` has no request"),
+        "{told}"
+    );
+    let told = faults(&[("pool = { size = 2 }", "")]);
+    assert!(
+        told.contains("pool: missing; load.kind `pool` needs at least pool.size"),
+        "{told}"
+    );
+    let told = faults(&[("kind = \"pool\", ", "")]);
+    for key in [
+        "pool: only load.kind `pool`",
+        "load.requests: a load of connections counts these",
+    ] {
+        assert!(told.contains(key), "{key} is missing in\n{told}");
+    }
+}

@@ -22,7 +22,7 @@ pub enum Direction {
 use Direction::{HigherIsBetter, LowerIsBetter, Neither};
 
 /// Every metric that is compared without being asked for, in the order of the table.
-pub const METRICS: [(&str, Direction); 33] = [
+pub const METRICS: [(&str, Direction); 48] = [
     ("outcomes.ok", HigherIsBetter),
     ("outcomes.failed_total", LowerIsBetter),
     ("offered.not_offered", LowerIsBetter),
@@ -56,13 +56,31 @@ pub const METRICS: [(&str, Direction); 33] = [
     ("port_reuse_seconds.p50", LowerIsBetter),
     ("port_reuse_seconds.p99", LowerIsBetter),
     ("server.accepted", Neither),
+    ("pool.requests.ok", HigherIsBetter),
+    ("pool.requests.failed_total", LowerIsBetter),
+    ("pool.requests.borrow_timeouts", LowerIsBetter),
+    ("pool.requests.not_offered", LowerIsBetter),
+    ("pool.requests.ok_per_second", HigherIsBetter),
+    ("pool.connections.opened", LowerIsBetter),
+    ("pool.churn_ratio", LowerIsBetter),
+    ("pool.churn_per_second", LowerIsBetter),
+    ("pool.occupancy.open.peak", Neither),
+    ("pool.latency.borrow_wait.p50_us", LowerIsBetter),
+    ("pool.latency.borrow_wait.p99_us", LowerIsBetter),
+    ("pool.latency.request.p50_us", LowerIsBetter),
+    ("pool.latency.request.p99_us", LowerIsBetter),
+    ("pool.latency.from_intended_start.p50_us", LowerIsBetter),
+    ("pool.latency.from_intended_start.p99_us", LowerIsBetter),
 ];
 
 /// Whether a metric is a time that an emulator takes instead of the kernel, or is made from one. What the kernel's timers
 /// decide (TIME_WAIT's lifetime, when a port is used again) is not.
 #[must_use]
 pub fn is_of_the_machine(metric: &str) -> bool {
-    metric.starts_with("latency.") || metric.starts_with("rates.")
+    ["latency.", "rates.", "pool.latency."]
+        .iter()
+        .any(|times| metric.starts_with(times))
+        || (metric.starts_with("pool.") && metric.ends_with("_per_second"))
 }
 
 /// The number at a dotted path of a record's JSON; None where it was not measured. A key may itself have dots.

@@ -30,8 +30,6 @@ pub struct PoolBooks {
     /// Requests tried on each connection that was closed.
     pub requests_per_connection: CountHistogram,
     pub validation: Validations,
-    /// Requests over time.
-    pub timeline: Timeline,
     /// When the last request had ended.
     pub ended_at: u64,
     open: Level,
@@ -71,23 +69,29 @@ impl PoolBooks {
     }
 
     /// The whole reply has come.
-    pub(super) fn succeed(&mut self, request: &Request, now: u64) {
+    pub(super) fn succeed(&mut self, request: &Request, timeline: &mut Timeline, now: u64) {
         self.requests.ok += 1;
         self.request.record(now - request.lent);
         let whole = now.saturating_sub(request.due);
         self.from_intended_start.record(whole);
-        self.timeline.ok(now, whole);
+        timeline.ok(now, whole);
         self.ended_at = now;
     }
 
-    pub(super) fn fail(&mut self, request: &Request, phase: Phase, cause: Cause, now: u64) {
+    pub(super) fn fail(
+        &mut self,
+        request: &Request,
+        (phase, cause): (Phase, Cause),
+        timeline: &mut Timeline,
+        now: u64,
+    ) {
         let first = First {
             at: now,
             attempt: request.ordinal,
         };
         self.requests.fail(phase, cause, first);
         self.failed += 1;
-        self.timeline.failed(now, phase, cause);
+        timeline.failed(now, phase, cause);
         self.ended_at = now;
     }
 

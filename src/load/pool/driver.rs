@@ -37,11 +37,11 @@ enum Limit {
 
 #[derive(Debug)]
 pub(super) struct Driver<'a> {
-    pub(super) work: &'a Work,
+    work: &'a Work,
     validation: Validation,
     clock: &'a Clock,
     control: &'a Control,
-    pub(super) core: Core,
+    core: Core,
     offer: Offer,
     pairs: Pairs,
     ports: Ports,
@@ -63,7 +63,7 @@ pub(super) struct Driver<'a> {
     free: Vec<usize>,
     /// Why the last connection could not be opened.
     refused: Failure,
-    pub(super) books: PoolBooks,
+    books: Box<PoolBooks>,
     measured: Measured,
     published: Live,
 }
@@ -110,8 +110,8 @@ impl<'a> Driver<'a> {
             borrower_of: vec![0; size],
             free: (0..borrowers).rev().collect(),
             refused: (Phase::Connect, Cause::Cancelled),
-            books: PoolBooks::default(),
-            measured: Measured::new(tuples, work.shard),
+            books: Box::default(),
+            measured: Measured::new(tuples, work.shard).of_pool(),
             published: Live::default(),
         })
     }
@@ -138,8 +138,7 @@ impl<'a> Driver<'a> {
         }
         self.publish();
         self.books.not_offered = self.offer.not_offered();
-        self.measured.timeline = std::mem::take(&mut self.books.timeline);
-        self.measured.pool = Some(Box::new(self.books));
+        self.measured.pool = Some(self.books);
         self.measured.took(began.elapsed());
         Ok(self.measured)
     }
@@ -168,7 +167,8 @@ impl<'a> Driver<'a> {
                 .and_then(|connection| self.links[connection].as_ref())
                 .map_or(Phase::Borrow, |link| link.state.phase());
             if let Some(request) = self.requests[borrower].take() {
-                self.books.fail(&request, phase, Cause::Cancelled, now);
+                self.books
+                    .fail(&request, (phase, Cause::Cancelled), &mut self.measured.timeline, now);
             }
         }
         self.lent.fill(None);
@@ -254,10 +254,10 @@ impl<'a> Driver<'a> {
     }
 
     /// A request ends without a reply; it has no connection.
-    fn fail(&mut self, borrower: usize, (phase, cause): Failure) {
+    fn fail(&mut self, borrower: usize, failure: Failure) {
         let now = self.now();
         if let Some(request) = self.requests[borrower].take() {
-            self.books.fail(&request, phase, cause, now);
+            self.books.fail(&request, failure, &mut self.measured.timeline, now);
         }
         self.free.push(borrower);
     }
@@ -361,7 +361,7 @@ impl<'a> Driver<'a> {
         let borrower = self.borrower_of[index];
         self.deadlines.end(index);
         if let Some(request) = self.requests[borrower].take() {
-            self.books.succeed(&request, now);
+            self.books.succeed(&request, &mut self.measured.timeline, now);
         }
         if let Some(link) = &mut self.links[index] {
             link.closing = closing;
@@ -393,7 +393,7 @@ impl<'a> Driver<'a> {
     fn request_failed(&mut self, index: usize, failure: Failure) {
         let now = self.now();
         if let Some(request) = self.requests[self.borrower_of[index]].take() {
-            self.books.fail(&request, failure.0, failure.1, now);
+            self.books.fail(&request, failure, &mut self.measured.timeline, now);
         }
         if let Some(link) = &mut self.links[index] {
             link.failure = Some(failure);

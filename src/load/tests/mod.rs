@@ -6,6 +6,7 @@ mod conversing;
 mod failing;
 mod namespace;
 mod offering;
+mod pooling;
 mod speaking;
 
 use std::time::Duration;

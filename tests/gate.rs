@@ -1,0 +1,145 @@
+//! The gate as CI uses it: records of real pools, `linger compare`, and its exit code.
+
+mod support;
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+use support::{linger, run, said};
+use tempfile::tempdir;
+
+/// A pool of eight, a hundred requests of a millisecond.
+const POOLED: &str = r#"# Why: a small pool for tests.
+id = "gated"
+claim = "a pool keeps its connections"
+[server]
+protocol = "redis"
+latency = "1ms"
+[close]
+closer = "client"
+mode = "graceful"
+[load]
+kind = "pool"
+arrival = "constant"
+rate = 400
+requests = 100
+in_flight = 100
+[pool]
+size = 8
+[[expect]]
+that = "pool.requests.ok == 100"
+"#;
+
+/// Records so many repeats of the pool as `sets` change it, into `DIRECTORY/NAME.jsonl`.
+fn measure(directory: &Path, name: &str, repeats: u32, sets: &[&str]) {
+    std::fs::write(directory.join("gated.toml"), POOLED).unwrap();
+    let repeats = repeats.to_string();
+    let mut arguments = vec!["run", "gated.toml", "--json", "--repeat", &repeats];
+    arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+    let output = run(linger(directory, &arguments));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    std::fs::write(directory.join(format!("{name}.jsonl")), &output.stdout).unwrap();
+}
+
+fn compare(directory: &Path, arguments: &[&str]) -> Output {
+    run(linger(
+        directory,
+        &[&["compare", "base.jsonl", "new.jsonl"][..], arguments].concat(),
+    ))
+}
+
+fn shown(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+const WORSE: [&str; 1] = ["pool.on_return=close"];
+const GATE: [&str; 4] = [
+    "--fail-if",
+    "pool.churn_ratio > 1.10",
+    "--fail-if",
+    "new: pool.requests.failed_total > 0",
+];
+
+#[test]
+fn a_pool_made_worse_on_purpose_fails_the_gate_and_the_same_one_passes_it() {
+    let directory = tempdir().unwrap();
+    let directory = directory.path();
+    measure(directory, "base", 5, &[]);
+    measure(directory, "new", 5, &WORSE);
+
+    // It is another plan: that is refused, and named, unless it is said to be what is wanted.
+    let refused = compare(directory, &GATE);
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    let told = support::stderr(&refused);
+    assert!(
+        told.contains("scenario.pool.on_return: base keep, new close") && told.contains("--allow scenario"),
+        "{told}"
+    );
+
+    let gate = [&["--allow", "scenario"][..], &GATE].concat();
+    let failed = compare(directory, &gate);
+    assert_eq!(failed.status.code(), Some(3), "{}", said(&failed));
+    assert!(
+        shown(&failed).contains("regression: 1 of 2 limits crossed"),
+        "{}",
+        said(&failed)
+    );
+
+    let json = compare(directory, &[&gate[..], &["--format", "json"]].concat());
+    let comparison: Value = serde_json::from_str(&shown(&json)).unwrap();
+    assert_eq!(comparison["status"], "unmet");
+    let limits = comparison["limits"].as_array().unwrap();
+    let crossed: Vec<_> = limits.iter().map(|limit| &limit["status"]).collect();
+    assert_eq!(crossed, ["unmet", "met"], "{limits:#?}");
+    let metrics = comparison["groups"][0]["metrics"].as_array().unwrap();
+    let opened = metrics
+        .iter()
+        .find(|metric| metric["metric"] == "pool.connections.opened");
+    assert_eq!(opened.unwrap()["verdict"], "worse", "{opened:#?}");
+
+    let markdown = shown(&compare(directory, &[&gate[..], &["--format", "markdown"]].concat()));
+    assert!(markdown.contains("| pool.churn\\_ratio \\> 1.10 |"), "{markdown}");
+    let junit = shown(&compare(directory, &[&gate[..], &["--format", "junit"]].concat()));
+    assert!(junit.contains("failures=\"1\""), "{junit}");
+
+    // The same pool again.
+    measure(directory, "new", 5, &[]);
+    let passed = compare(directory, &GATE);
+    assert_eq!(passed.status.code(), Some(0), "{}", said(&passed));
+    assert!(
+        shown(&passed).contains("no regression: none of 2 limits crossed"),
+        "{}",
+        said(&passed)
+    );
+}
+
+#[test]
+fn too_few_repeats_are_inconclusive_and_say_how_many_it_takes() {
+    let directory = tempdir().unwrap();
+    measure(directory.path(), "base", 2, &[]);
+    measure(directory.path(), "new", 2, &WORSE);
+    let output = compare(
+        directory.path(),
+        &["--allow", "scenario", "--fail-if", "pool.churn_ratio > 1.10"],
+    );
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(
+        shown(&output).contains("2 and 2 repeats cannot tell; at least 5 a side can"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn two_settings_of_a_sysctl_are_compared_with_the_difference_as_the_heading() {
+    let directory = tempdir().unwrap();
+    measure(directory.path(), "base", 1, &["net.ipv4.tcp_tw_reuse=0"]);
+    measure(directory.path(), "new", 1, &["net.ipv4.tcp_tw_reuse=1"]);
+    let output = compare(directory.path(), &["--allow", "sysctl"]);
+    assert!(
+        shown(&output).starts_with("gated: net.ipv4.tcp_tw_reuse 0 against 1\n"),
+        "{}",
+        said(&output)
+    );
+}
