@@ -176,7 +176,11 @@ mod tests {
         census.count_time_wait(10);
         assert_eq!((census.minis, census.time_wait()), (10, 9));
         census.count_time_wait(4);
-        assert_eq!((census.minis, census.time_wait()), (10, 9), "fewer than are known already");
+        assert_eq!(
+            (census.minis, census.time_wait()),
+            (10, 9),
+            "fewer than are known already"
+        );
     }
 
     #[test]
