@@ -1,7 +1,7 @@
 //! What the choice of the source port costs: by `connect()` in its range, or by the harness, one port a call (`owned`).
 //!
 //! `cargo bench --bench ports [-- ROUNDS [MILLISECONDS]]`. First one destination whose client closes gracefully, with
-//! tcp_tw_reuse=1 and 10,000 ports, as fast as it goes: what is sustained. `owned` also with a rate that its ports can
+//! tcp_tw_reuse=1 and 20,000 ports, as fast as it goes: what is sustained. `owned` also with a rate that its ports can
 //! serve, so that neither has failures and the work is equal. Then a fresh destination, tcp_tw_reuse=0, the default range, filled
 //! once and beyond: the connect() call by how full the destination is, and what a failing attempt takes.
 
@@ -17,9 +17,9 @@ use linger::scenario::spec::{Arrival, Source};
 use linger::tcp::{CloseMode, Closer};
 
 /// Ports of the sustained part, and what it may reuse a second (tcp_tw_reuse_delay: each after 1 s).
-const SUSTAINED: std::ops::RangeInclusive<u16> = 40_000..=49_999;
-/// A little below 10,000 a second: each port is free again when its turn comes.
-const EQUAL_RATE: f64 = 9_800.0;
+const SUSTAINED: std::ops::RangeInclusive<u16> = 36_000..=55_999;
+/// A little below 20,000 a second: each port is free again when its turn comes.
+const EQUAL_RATE: f64 = 19_600.0;
 const DEFAULT: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 fn one_destination(source: Source, to: SocketAddr, ports: std::ops::RangeInclusive<u16>) -> Work {
@@ -82,7 +82,7 @@ fn sustained(report: &mut Report, destinations: &mut Destinations, rounds: u64, 
     let variants = [
         ("ephemeral", Source::Ephemeral, None),
         ("owned", Source::Owned, None),
-        ("owned at 9,800/s", Source::Owned, Some(EQUAL_RATE)),
+        ("owned at 19,600/s", Source::Owned, Some(EQUAL_RATE)),
     ];
     for round in 1..=rounds {
         for (name, source, rate) in variants {
@@ -108,7 +108,7 @@ fn sustained(report: &mut Report, destinations: &mut Destinations, rounds: u64, 
         }
     }
     report.line(&format!(
-        "\n## Sustained: one destination, tcp_tw_reuse=1, 10,000 ports, {:.1} s each\n",
+        "\n## Sustained: one destination, tcp_tw_reuse=1, 20,000 ports, {:.1} s each\n",
         length.as_secs_f64()
     ));
     report

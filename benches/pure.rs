@@ -1,4 +1,5 @@
-//! What the books of one connection cost, and the pacer: the pure parts on the client's path.
+//! What the books of one connection cost, the pacer, and a look at the clock: the parts on the client's path that are not
+//! the kernel's.
 //!
 //! `cargo bench --bench pure`
 
@@ -6,7 +7,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use divan::Bencher;
-use linger::load::Pacer;
+use linger::load::{Clock, Pacer};
 use linger::record::histogram::LatencyHistogram;
 use linger::record::tally::{Cause, First, Phase, Tally};
 use linger::record::timeline::Timeline;
@@ -72,4 +73,10 @@ fn timeline_ok(bencher: Bencher<'_, '_>) {
         at += 10_000;
         timeline.ok(black_box(at), 6_000);
     });
+}
+
+#[divan::bench]
+fn clock_look(bencher: Bencher<'_, '_>) {
+    let clock = Clock::start();
+    bencher.bench_local(|| black_box(clock.nanos()));
 }

@@ -163,6 +163,27 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_counts_beside_fin_wait2_is_time_wait() {
+        let socket = Socket {
+            tuple: tuple("127.0.0.1:40000", "127.0.0.1:80"),
+            state: State::FinWait2,
+            mini: true,
+            expires_ms: 1,
+            cookie: 1,
+        };
+        let mut census = Census::default();
+        census.count(&socket);
+        census.count_time_wait(10);
+        assert_eq!((census.minis, census.time_wait()), (10, 9));
+        census.count_time_wait(4);
+        assert_eq!(
+            (census.minis, census.time_wait()),
+            (10, 9),
+            "fewer than are known already"
+        );
+    }
+
+    #[test]
     fn neighbouring_ports_fall_into_different_slots() {
         use std::hash::BuildHasher;
         let slots: HashSet<u64> = (32_768u16..61_000)

@@ -19,8 +19,10 @@ const LIMIT_STOPPED: Duration = Duration::from_secs(1);
 /// Between two looks, and how long the first waits for the server to tell that it is done and for the kernel's count of
 /// sockets to say the same.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Between two glances at the server's numbers.
-const GLANCE_EVERY: Duration = Duration::from_millis(1);
+/// Between two readings of the server's numbers.
+const READ_EVERY: Duration = Duration::from_millis(1);
+/// A glance at the sockets is followed by so many times what it took: with a million it takes a tenth of a second.
+const GLANCES_REST: u32 = 50;
 
 /// Hurries the server on and looks until both sides are at rest. Returns what was still under way at the limit.
 ///
@@ -42,9 +44,9 @@ pub(super) fn wait(
     let began = Instant::now();
     let mut limit = began + LIMIT;
     while began.elapsed() < LOOK_EVERY && (accepted() < connected || open() > 0 || !watch.observer.is_idle()?) {
-        std::thread::sleep(GLANCE_EVERY);
+        std::thread::sleep(READ_EVERY);
     }
-    let mut first = true;
+    let (mut first, mut next_glance) = (true, began);
     loop {
         // Before the look: what the server still holds then, the look may find ended.
         let held = open();
@@ -52,8 +54,13 @@ pub(super) fn wait(
             limit = limit.min(Instant::now() + LIMIT_STOPPED);
         }
         let over = Instant::now() >= limit;
-        // The look for the books lists everything, which is dear: it is made again only where a cheap one finds rest.
-        let books = std::mem::take(&mut first) || over || (held == 0 && moving(watch.observer.glance()?).is_empty());
+        // The look for the books lists everything, which is dear: it is made again only where a cheaper one finds rest.
+        let mut books = std::mem::take(&mut first) || over;
+        if !books && held == 0 && Instant::now() >= next_glance {
+            let glance = Instant::now();
+            books = watch.observer.glance()?.is_some_and(|states| moving(states).is_empty());
+            next_glance = Instant::now() + glance.elapsed() * GLANCES_REST;
+        }
         if books {
             let moving = moving(watch.observer.look_now()?);
             if held == 0 && moving.is_empty() {
