@@ -9,6 +9,7 @@ mod books;
 mod fill;
 mod memory;
 mod rest;
+mod settle;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -35,6 +36,8 @@ use crate::scenario::spec::{Arrival, Source};
 use crate::sequence::{self, Conducted, SequenceError};
 use crate::tcp::options::has_local_port_range;
 use crate::tcp::{CloseMode, Closer};
+
+pub use settle::settle_a_booted_machine;
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -195,7 +198,7 @@ struct Followed {
 /// Does a sequence's steps. Nothing is predicted of them and nobody observes but the steps themselves.
 fn follow(plan: &TrialPlan, means: Means<'_>, tell: &mut dyn FnMut(Event)) -> Result<Followed, TrialError> {
     let lab = Lab::build(plan, means.privilege)?;
-    let sysctl = effective_sysctls(&lab)?;
+    let mut sysctl = effective_sysctls(&lab)?;
     let of = plan.steps.len();
     let conducted = sequence::conduct(&plan.steps, &lab, means.stop, &mut |number, does| {
         tell(Event::Step {
@@ -204,6 +207,7 @@ fn follow(plan: &TrialPlan, means: Means<'_>, tell: &mut dyn FnMut(Event)) -> Re
             does: does.to_owned(),
         });
     })?;
+    sysctl.global = lab.global_sysctls();
     Ok(Followed {
         lab: lab.description().to_owned(),
         sysctl,
@@ -229,6 +233,7 @@ fn effective_sysctls(lab: &Lab) -> Result<SideSysctls, Unavailable> {
     Ok(SideSysctls {
         client: lab.client.effective_sysctls()?,
         server: lab.server.effective_sysctls()?,
+        global: lab.global_sysctls(),
     })
 }
 
