@@ -65,8 +65,11 @@ pub(crate) struct Run {
     #[arg(long, value_name = "KERNEL")]
     pub(crate) kernel: Vec<String>,
     /// Give booted kernels virtual time: idle time is skipped, two runs give the same, latencies mean nothing
-    #[arg(long, requires = "kernel")]
+    #[arg(long)]
     pub(crate) virtual_time: bool,
+    /// Memory of a booted kernel's machine, in MiB (default: 1024)
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(16..=65536))]
+    pub(crate) guest_memory: Option<u32>,
     /// Use this client engine; the default is uring for requests with arrival max where the kernel allows it, else epoll
     #[arg(long, value_name = "ENGINE")]
     pub(crate) engine: Option<Engine>,
@@ -98,7 +101,25 @@ pub(crate) struct Verify {
     /// Set a key of every scenario, such as lab.family=ipv6
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Trials at once, at the most; most of them only wait (default: 8 for each CPU)
+    /// Boot this kernel under QEMU and put the claims to it: a vmlinuz, a .deb, a directory, a name of `linger kernels`, or
+    /// `host` for the kernel that runs here (default: host); repeat it to have them side by side
+    #[arg(long, value_name = "KERNEL")]
+    pub(crate) kernel: Vec<String>,
+    /// What booted kernels' clocks follow
+    #[arg(long, value_name = "CLOCK", default_value = "auto", requires = "kernel")]
+    pub(crate) clock: GuestClock,
+    /// Do not scale scenarios down for kernels that an emulator executes: some then take minutes each
+    #[arg(long, requires = "kernel")]
+    pub(crate) full: bool,
+    /// Real time for each booted kernel, at the most; trials that have no record by then are unavailable
+    #[arg(long, value_name = "MINUTES", default_value_t = 30, requires = "kernel",
+        value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub(crate) kernel_minutes: u32,
+    /// Memory of a booted kernel's machine, in MiB (default: 1024)
+    #[arg(long, value_name = "MIB", requires = "kernel", value_parser = clap::value_parser!(u32).range(16..=65536))]
+    pub(crate) guest_memory: Option<u32>,
+    /// Trials at once, at the most; most of them only wait (default: 8 for each CPU). Booted kernels run their trials one
+    /// after the other, and as many kernels at once as there are CPUs
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) jobs: Option<u32>,
     /// Write records to DIR/<id>/<UTC time>.jsonl (default: results)
@@ -126,6 +147,16 @@ impl Run {
             reuse_descriptor: self.reuse_descriptor,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GuestClock {
+    /// Virtual time; real time for scenarios that measure latency or CPU, where KVM serves
+    Auto,
+    /// An instruction is a nanosecond and idle time is skipped: two runs give the same, times are counts of instructions
+    Virtual,
+    /// The host's time
+    Real,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

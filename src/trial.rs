@@ -11,6 +11,7 @@ mod memory;
 mod pool;
 mod program;
 mod rest;
+mod settle;
 mod sides;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ use crate::scenario::spec::{Arrival, Source};
 use crate::sequence::{self, Conducted, SequenceError};
 use crate::tcp::options::has_local_port_range;
 use crate::tcp::{CloseMode, Closer};
+
+pub use settle::settle_a_booted_machine;
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(200);
@@ -200,7 +203,7 @@ struct Followed {
 /// Does a sequence's steps. Nothing is predicted of them and nobody observes but the steps themselves.
 fn follow(plan: &TrialPlan, means: Means<'_>, tell: &mut dyn FnMut(Event)) -> Result<Followed, TrialError> {
     let lab = Lab::build(plan, means.privilege)?;
-    let sysctl = effective_sysctls(&lab)?;
+    let mut sysctl = effective_sysctls(&lab)?;
     let of = plan.steps.len();
     let conducted = sequence::conduct(&plan.steps, &lab, means.stop, &mut |number, does| {
         tell(Event::Step {
@@ -209,6 +212,7 @@ fn follow(plan: &TrialPlan, means: Means<'_>, tell: &mut dyn FnMut(Event)) -> Re
             does: does.to_owned(),
         });
     })?;
+    sysctl.global = lab.global_sysctls();
     Ok(Followed {
         lab: lab.description().to_owned(),
         sysctl,
@@ -234,6 +238,7 @@ fn effective_sysctls(lab: &Lab) -> Result<SideSysctls, Unavailable> {
     Ok(SideSysctls {
         client: lab.client.effective_sysctls()?,
         server: lab.server.effective_sysctls()?,
+        global: lab.global_sysctls(),
     })
 }
 

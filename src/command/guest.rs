@@ -3,13 +3,14 @@
 //! The trials run as they do on the host; what the host alone knows (when, what clock, emulated or not) it adds itself.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use linger::lab::{self, limits, privilege};
+use linger::lab::{self, Unavailable, limits, privilege};
 use linger::scenario::plan::TrialPlan;
-use linger::trial::{self, Event, Means, Tuning};
+use linger::trial::{self, Event, Means, TrialError, Tuning};
 
 /// What a guest is to do, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,9 +20,13 @@ pub(crate) struct Job {
     pub(crate) tuning: Tuning,
 }
 
-/// What begins a line: the rest is an [`Event`] or a record, as JSON.
+/// What begins a line: the rest is a trial's place in the job, an [`Event`] or a record, as JSON.
+pub(super) const BEGIN: &str = "begin ";
 pub(super) const PROGRESS: &str = "progress ";
 pub(super) const RECORD: &str = "record ";
+
+/// How long the last trial's TIME_WAIT may take to go with its namespaces.
+const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 
 /// Nobody can ask a guest to stop: the host ends its machine.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -34,13 +39,17 @@ pub(crate) fn conduct(job: &[u8], say: &mut dyn FnMut(&str)) -> Result<(), Strin
 fn trials(job: &[u8], say: &mut dyn FnMut(&str)) -> Result<()> {
     let job: Job = serde_json::from_slice(job).context("the job is not as this version of linger writes it")?;
     // Before any thread is started, as on the host. The first process is root; its kernel may lack namespaces.
-    let privilege = privilege::acquire();
+    let privilege = privilege::acquire_in_a_booted_machine();
     if let Err(why) = lab::raise_loopback_of_a_booted_machine() {
         // Trials with namespaces of their own do without.
         eprintln!("linger: the loopback interface cannot be brought up: {why}");
     }
     let descriptors = limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?;
     for (index, plan) in job.trials.iter().enumerate() {
+        if !trial::settle_a_booted_machine(SETTLES_WITHIN) {
+            eprintln!("linger: TIME_WAIT sockets of the trial before are still there");
+        }
+        say(&format!("{BEGIN}{index}"));
         let record = match &privilege {
             Ok(privilege) => {
                 let means = Means {
@@ -53,11 +62,19 @@ fn trials(job: &[u8], say: &mut dyn FnMut(&str)) -> Result<()> {
                     Ok(json) => say(&format!("{PROGRESS}{json}")),
                     Err(error) => eprintln!("linger: progress cannot be told: {error}"),
                 };
-                trial::conduct(plan, means, tell).with_context(|| format!("trial {}", index + 1))?
+                trial::conduct(plan, means, tell).unwrap_or_else(|error| trial::unavailable(plan, &failed(&error)))
             }
             Err(why) => trial::unavailable(plan, why),
         };
         say(&format!("{RECORD}{}", serde_json::to_string(&record)?));
     }
     Ok(())
+}
+
+/// A trial that failed has a record that says so: those after it are worth conducting.
+fn failed(error: &TrialError) -> Unavailable {
+    Unavailable {
+        reason: error.to_string(),
+        remedy: "see what this kernel lacks, or try another; the console of `linger run --kernel` tells more".into(),
+    }
 }

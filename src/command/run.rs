@@ -6,12 +6,13 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
-use super::booted::{self, Booted, Kernel};
+use super::booted::{self, HOST, Kernel, Machinery};
 use super::interrupt::Interrupt;
-use super::{Exit, print, tell};
+use super::{Exit, Usage, print, tell};
 use crate::cli::Run;
 use linger::judge;
 use linger::lab::{Privilege, Unavailable, limits, privilege};
+use linger::machine::Clock;
 use linger::record::schema::Record;
 use linger::record::store::{self, Store};
 use linger::report::{self, Live, Style};
@@ -26,21 +27,36 @@ pub(super) const DEFAULT_OUT: &str = "results";
 pub(crate) fn run(options: &Run) -> Result<Exit> {
     let topology = options.lab.map(Topology::from);
     let plans = scenario::load(&options.scenarios, &options.set, options.repeat, topology)?;
+    let machinery = Machinery {
+        memory_mib: options.guest_memory,
+        tuning: options.tuning(),
+    };
+    let kernels = named(options, &plans)?;
+    let names: Vec<String> = kernels.iter().flatten().cloned().collect();
+    if options.virtual_time && names.is_empty() {
+        return Err(Usage("--virtual-time is for booted kernels: name one with --kernel".to_owned()).into());
+    }
     let session = Session {
         options,
         // Before any thread is started: only a process of one thread may enter a user namespace.
-        privilege: if booted::wants_host(&options.kernel) {
+        privilege: if kernels.iter().any(|names| booted::wants_host(names)) {
             acquire(&plans)
         } else {
             Ok(Privilege::None)
         },
         descriptors: limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?,
-        kernels: booted::kernels(&options.kernel, options.virtual_time, options.tuning()),
+        machinery,
+        kernels: booted::kernels(&options.kernel, machinery),
+        clock: if options.virtual_time {
+            Clock::Virtual
+        } else {
+            Clock::Real
+        },
         interrupt: Interrupt::install()?,
     };
     let mut records = Vec::new();
-    for plan in &plans {
-        let judged = session.scenario(plan)?;
+    for (plan, own) in plans.iter().zip(&kernels) {
+        let judged = session.scenario(plan, own)?;
         session.show(&judged)?;
         records.extend(judged);
         if session.interrupt.raised() {
@@ -50,6 +66,26 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
     Ok(Exit::of(judge::exit_code(
         records.iter().map(|record| record.verdict.status),
     )))
+}
+
+/// The kernels that each plan runs on: those of the command line, unless its matrix names its own.
+fn named(options: &Run, plans: &[Plan]) -> Result<Vec<Vec<String>>> {
+    let of = |plan: &Plan| {
+        let own = plan.kernels();
+        if own.is_empty() {
+            Ok(options.kernel.clone())
+        } else if options.kernel.is_empty() {
+            Ok(own)
+        } else {
+            let message = format!(
+                "{} names its kernels itself ({}): leave --kernel out, or hold it to one with --set kernel=…",
+                plan.id,
+                own.join(", ")
+            );
+            Err(Usage(message).into())
+        }
+    };
+    plans.iter().map(of).collect()
 }
 
 /// The means for a lab, if any plan needs one. What was refused is told by each trial's record.
@@ -65,22 +101,37 @@ struct Session<'a> {
     options: &'a Run,
     privilege: Result<Privilege, Unavailable>,
     descriptors: u64,
+    machinery: Machinery,
+    /// Those of the command line.
     kernels: Vec<Kernel>,
+    /// Of booted kernels.
+    clock: Clock,
     interrupt: Interrupt,
 }
 
 impl Session<'_> {
-    /// Runs a scenario's trials on each kernel.
-    fn scenario(&self, plan: &Plan) -> Result<Vec<Record>> {
+    /// Runs a scenario's trials on each kernel: each trial on every one, or on its own where the scenario names them.
+    fn scenario(&self, plan: &Plan, named: &[String]) -> Result<Vec<Record>> {
         let mut store = self.store(&plan.id)?;
         let mut records = Vec::new();
-        for kernel in &self.kernels {
-            records.extend(match kernel {
-                Kernel::Host => self.here(plan, &mut store)?,
-                Kernel::Booted(booted) => self.inside(booted, plan, &mut store)?,
-            });
-            if self.interrupt.raised() {
-                break;
+        if plan.kernels().is_empty() {
+            let trials: Vec<&TrialPlan> = plan.trials.iter().collect();
+            for kernel in &self.kernels {
+                let mut own = Vec::new();
+                self.on(kernel, plan, &trials, &mut own, &mut store)?;
+                records.extend(own);
+                if self.interrupt.raised() {
+                    break;
+                }
+            }
+        } else {
+            for (name, kernel) in named.iter().zip(booted::kernels(named, self.machinery)) {
+                let is_its = |trial: &&TrialPlan| trial.kernel.as_deref().unwrap_or(HOST) == name;
+                let trials: Vec<&TrialPlan> = plan.trials.iter().filter(is_its).collect();
+                self.on(&kernel, plan, &trials, &mut records, &mut store)?;
+                if self.interrupt.raised() {
+                    break;
+                }
             }
         }
         if let Some(store) = &store {
@@ -93,31 +144,45 @@ impl Session<'_> {
         Ok(records)
     }
 
+    fn on(
+        &self,
+        kernel: &Kernel,
+        plan: &Plan,
+        trials: &[&TrialPlan],
+        records: &mut Vec<Record>,
+        store: &mut Option<Store>,
+    ) -> Result<()> {
+        match kernel {
+            Kernel::Host => self.here(plan, trials, records, store),
+            Kernel::Booted(booted) => {
+                booted.scenario(plan, trials, self.clock, self.interrupt.flag(), &mut |record, trial| {
+                    self.take(record, trial, records, store)
+                })
+            }
+        }
+    }
+
     /// Runs a scenario's trials on the kernel that this process runs on.
-    fn here(&self, plan: &Plan, store: &mut Option<Store>) -> Result<Vec<Record>> {
+    fn here(
+        &self,
+        plan: &Plan,
+        trials: &[&TrialPlan],
+        records: &mut Vec<Record>,
+        store: &mut Option<Store>,
+    ) -> Result<()> {
         let mut live = Live::new(io::stderr().is_terminal(), false);
-        let mut records = Vec::new();
-        for (index, trial) in plan.trials.iter().enumerate() {
+        for (index, trial) in trials.iter().enumerate() {
             let mut telling = super::progress::Telling::new(plan, index, trial);
             let tell = &mut |event| telling.tell(&mut live, event);
             let tuning = self.options.tuning();
             let record = conduct(trial, &self.privilege, self.descriptors, tuning, &self.interrupt, tell);
             live.finish();
-            self.take(record, trial, &mut records, store)?;
+            self.take(record, trial, records, store)?;
             if self.interrupt.raised() {
                 break;
             }
         }
-        Ok(records)
-    }
-
-    /// Runs a scenario's trials on a kernel that is booted for them.
-    fn inside(&self, booted: &Booted, plan: &Plan, store: &mut Option<Store>) -> Result<Vec<Record>> {
-        let mut records = Vec::new();
-        booted.scenario(plan, self.interrupt.flag(), &mut |record, trial| {
-            self.take(record, trial, &mut records, store)
-        })?;
-        Ok(records)
+        Ok(())
     }
 
     /// Judges a record and writes it, as soon as its trial has ended.
@@ -218,10 +283,10 @@ pub(super) fn screen(records: &[Record], style: Style) -> String {
         [record] => report::trial(record, style),
         records => report::matrix(records, style),
     };
-    // A claim is judged on one kernel.
+    // A claim is judged on one kernel, unless it is about several.
     let one_kernel = records
         .windows(2)
-        .all(|pair| pair[0].environment.kernel == pair[1].environment.kernel);
+        .all(|pair| pair[0].environment.kernel == pair[1].environment.kernel || pair[0].cell.contains_key("kernel"));
     let claim = judge::claim(records)
         .filter(|_| one_kernel)
         .map(|claim| report::claim(&claim, style));

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod globals;
 pub mod limits;
 pub mod machine;
 mod namespace;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Family, Topology};
 use address::End;
+use globals::Globals;
 use namespace::Namespace;
 pub use privilege::Privilege;
 pub use side::Side;
@@ -69,14 +71,18 @@ impl Lab {
                 "run as root, allow user namespaces (linger check tells how), or use --lab host",
             ));
         }
+        let globals = match privilege {
+            Privilege::Machine => Globals::ours(),
+            _ => Globals::default(),
+        };
         let mut router = None;
         let (client, server) = match plan.lab.topology {
-            Topology::Host => on_the_host(plan)?,
-            Topology::Loopback => over_loopback(plan)?,
-            Topology::Pair => over_links(plan, topology::join_by_veth)?,
-            Topology::Routed => over_links(plan, topology::join_by_two_ways)?,
+            Topology::Host => on_the_host(plan, &globals)?,
+            Topology::Loopback => over_loopback(plan, &globals)?,
+            Topology::Pair => over_links(plan, topology::join_by_veth, &globals)?,
+            Topology::Routed => over_links(plan, topology::join_by_two_ways, &globals)?,
             Topology::Nat => {
-                let (client, between, server) = over_a_router(plan)?;
+                let (client, between, server) = over_a_router(plan, &globals)?;
                 router = Some(between);
                 (client, server)
             }
@@ -102,6 +108,12 @@ impl Lab {
         &self.description
     }
 
+    /// The sysctls that this kernel has once for the whole machine and that were set there, by name.
+    #[must_use]
+    pub fn global_sysctls(&self) -> Vec<String> {
+        self.client.globals().names()
+    }
+
     /// Whether a router between gives the client another address.
     #[must_use]
     pub fn translates(&self) -> bool {
@@ -124,8 +136,10 @@ pub fn raise_loopback_of_a_booted_machine() -> Result<(), Unavailable> {
     topology::raise_loopback(&Side::new(End::Client, None, vec![]), Family::Ipv4, &[])
 }
 
-fn on_the_host(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
-    if let Some(name) = plan.sysctl.client.keys().chain(plan.sysctl.server.keys()).next() {
+fn on_the_host(plan: &TrialPlan, globals: &Globals) -> Result<(Side, Side), Unavailable> {
+    if let Some(name) = plan.sysctl.client.keys().chain(plan.sysctl.server.keys()).next()
+        && !globals.are_ours()
+    {
         return Err(Unavailable::new(
             format!("the scenario sets {name}, and topology host reads the host's sysctls but never sets them"),
             "use --lab loopback or --lab pair, or leave the sysctl out",
@@ -133,17 +147,18 @@ fn on_the_host(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
     }
     let [client, server] = address::addresses(plan);
     topology::check_host(&[&client, &server])?;
-    Ok((
-        Side::new(End::Client, None, client),
-        Side::new(End::Server, None, server),
-    ))
+    let mut client = Side::new(End::Client, None, client).with(globals);
+    let mut server = Side::new(End::Server, None, server).with(globals);
+    client.set_sysctls(&plan.sysctl.client)?;
+    server.set_sysctls(&plan.sysctl.server)?;
+    Ok((client, server))
 }
 
-fn over_loopback(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
+fn over_loopback(plan: &TrialPlan, globals: &Globals) -> Result<(Side, Side), Unavailable> {
     let [client, server] = address::addresses(plan);
     let namespace = Arc::new(Namespace::create()?);
-    let mut client = Side::new(End::Client, Some(Arc::clone(&namespace)), client);
-    let mut server = Side::new(End::Server, Some(namespace), server);
+    let mut client = Side::new(End::Client, Some(Arc::clone(&namespace)), client).with(globals);
+    let mut server = Side::new(End::Server, Some(namespace), server).with(globals);
     topology::raise_loopback(&client, plan.lab.family, &[client.addresses(), server.addresses()])?;
     let both = sysctl::merged(&plan.sysctl)?;
     client.set_sysctls(&both)?;
@@ -154,22 +169,22 @@ fn over_loopback(plan: &TrialPlan) -> Result<(Side, Side), Unavailable> {
 /// How two sides in a namespace each are joined.
 type Join = fn(&Side, &Side, Family) -> Result<(), Unavailable>;
 
-fn over_links(plan: &TrialPlan, join: Join) -> Result<(Side, Side), Unavailable> {
+fn over_links(plan: &TrialPlan, join: Join, globals: &Globals) -> Result<(Side, Side), Unavailable> {
     let [client, server] = address::addresses(plan);
-    let mut client = Side::new(End::Client, Some(Arc::new(Namespace::create()?)), client);
-    let mut server = Side::new(End::Server, Some(Arc::new(Namespace::create()?)), server);
+    let mut client = Side::new(End::Client, Some(Arc::new(Namespace::create()?)), client).with(globals);
+    let mut server = Side::new(End::Server, Some(Arc::new(Namespace::create()?)), server).with(globals);
     join(&client, &server, plan.lab.family)?;
     client.set_sysctls(&plan.sysctl.client)?;
     server.set_sysctls(&plan.sysctl.server)?;
     Ok((client, server))
 }
 
-fn over_a_router(plan: &TrialPlan) -> Result<(Side, Side, Side), Unavailable> {
+fn over_a_router(plan: &TrialPlan, globals: &Globals) -> Result<(Side, Side, Side), Unavailable> {
     let [client, server] = address::addresses(plan);
     let between = vec![End::Router.first_address(plan.lab.family)];
-    let mut client = Side::new(End::Client, Some(Arc::new(Namespace::create()?)), client);
-    let mut router = Side::new(End::Router, Some(Arc::new(Namespace::create()?)), between);
-    let mut server = Side::new(End::Server, Some(Arc::new(Namespace::create()?)), server);
+    let mut client = Side::new(End::Client, Some(Arc::new(Namespace::create()?)), client).with(globals);
+    let mut router = Side::new(End::Router, Some(Arc::new(Namespace::create()?)), between).with(globals);
+    let mut server = Side::new(End::Server, Some(Arc::new(Namespace::create()?)), server).with(globals);
     topology::join_by_router(&client, &router, &server, plan.lab.family)?;
     nat::translate(&router, plan.lab.family, plan.lab.nat_ports)?;
     client.set_sysctls(&plan.sysctl.client)?;

@@ -29,6 +29,8 @@ pub enum Privilege {
     Root,
     /// They are held in a user namespace that the process has moved into.
     UserNamespace,
+    /// Root of a machine that was booted for the trials: what the kernel has once for all namespaces may be set too.
+    Machine,
     /// Nothing: enough for topology host.
     None,
 }
@@ -36,7 +38,7 @@ pub enum Privilege {
 impl fmt::Display for Privilege {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Root => "root",
+            Self::Root | Self::Machine => "root",
             Self::UserNamespace => "user namespace",
             Self::None => "no privilege",
         })
@@ -70,6 +72,17 @@ pub fn acquire() -> Result<Privilege, Unavailable> {
     // Where capabilities are taken away, this is where it shows.
     Namespace::create()?;
     Ok(Privilege::UserNamespace)
+}
+
+/// As [`acquire`], for the first process of a machine that was booted for the trials.
+///
+/// # Errors
+/// As [`acquire`].
+pub fn acquire_in_a_booted_machine() -> Result<Privilege, Unavailable> {
+    acquire().map(|privilege| match privilege {
+        Privilege::Root => Privilege::Machine,
+        other => other,
+    })
 }
 
 pub(super) fn apparmor_restricts() -> Unavailable {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use super::address::End;
+use super::globals::Globals;
 use super::namespace::{Namespace, no_thread, on_a_thread};
 use super::{Unavailable, sysctl};
 
@@ -19,6 +20,8 @@ pub struct Side {
     addresses: Vec<IpAddr>,
     /// The names of the sysctls that the plan set.
     set: Vec<String>,
+    /// Those that the kernel has once for the whole machine.
+    globals: Globals,
 }
 
 impl Side {
@@ -28,7 +31,20 @@ impl Side {
             namespace,
             addresses,
             set: Vec::new(),
+            globals: Globals::default(),
         }
+    }
+
+    /// The same side of a machine whose global sysctls may be set, or not.
+    pub(super) fn with(self, globals: &Globals) -> Self {
+        Self {
+            globals: globals.clone(),
+            ..self
+        }
+    }
+
+    pub(super) fn globals(&self) -> &Globals {
+        &self.globals
     }
 
     /// `client` or `server`.
@@ -71,13 +87,16 @@ impl Side {
     }
 
     /// The sysctls that bear on TIME_WAIT, ports and the accept queue, as they are in the side's namespace, and those
-    /// that the plan set. What the kernel lacks (or does not show in a namespace of its own) is absent.
+    /// that the plan set. Of what the kernel has once for the whole machine, what scenarios set is read outside, where it
+    /// is shown; what the kernel lacks is absent.
     ///
     /// # Errors
     /// As [`Side::run`].
     pub fn effective_sysctls(&self) -> Result<BTreeMap<String, String>, Unavailable> {
-        let set = self.set.iter().map(String::as_str);
-        self.run(|| sysctl::read_all(sysctl::THAT_MATTER.into_iter().chain(set)))
+        let set = || self.set.iter().map(String::as_str);
+        let mut values = sysctl::read_all(sysctl::THAT_HOLD_FROM_OUTSIDE.into_iter().chain(set()));
+        values.extend(self.run(|| sysctl::read_all(sysctl::THAT_MATTER.into_iter().chain(set())))?);
+        Ok(values)
     }
 
     /// Sets one sysctl and reads it back.

@@ -77,6 +77,24 @@ pub(super) const THAT_SCENARIOS_SET: [&str; 13] = [
     "net.ipv4.tcp_tw_reuse_delay",
 ];
 
+/// What scenarios set and kernels before 4.15 have once for the whole machine: not shown in a namespace of its own, it holds
+/// there all the same.
+pub(super) const THAT_HOLD_FROM_OUTSIDE: [&str; 13] = [
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_abort_on_overflow",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_max_syn_backlog",
+    "net.ipv4.tcp_max_tw_buckets",
+    "net.ipv4.tcp_rfc1337",
+    "net.ipv4.tcp_syn_retries",
+    "net.ipv4.tcp_synack_retries",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_timestamps",
+    "net.ipv4.tcp_tw_recycle",
+    "net.ipv4.tcp_tw_reuse",
+    "net.ipv4.tcp_orphan_retries",
+];
+
 /// The values of those that the calling thread's namespace has.
 pub(super) fn read_all<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, String> {
     let read = |name: &str| Some((name.to_owned(), read(&path(name)?).ok()?));
@@ -102,22 +120,25 @@ pub(super) fn merged(plan: &SysctlPlan) -> Result<BTreeMap<String, String>, Unav
     Ok(both)
 }
 
-/// Sets `name` to `value` inside the side's namespace and reads it back.
+/// Sets `name` to `value` inside the side's namespace and reads it back; for the whole machine where the kernel has it only
+/// once and the machine is ours.
 pub(super) fn set(side: &Side, name: &str, value: &str) -> Result<(), Unavailable> {
-    if side.namespace_descriptor().is_none() {
-        return Err(not_per_namespace(name));
-    }
     let path = path(name).ok_or_else(|| {
         Unavailable::new(
             format!("`{name}` is not a sysctl of a network namespace"),
             "name one below net., dotted as sysctl(8) has it, such as net.ipv4.tcp_tw_reuse",
         )
     })?;
-    if LEAKED_BEFORE_5_13.contains(&name) {
-        return Err(not_per_namespace(name));
+    let globals = side.globals();
+    if side.namespace_descriptor().is_none() || LEAKED_BEFORE_5_13.contains(&name) {
+        return match globals.are_ours() {
+            true => globals.set(side.name(), name, path, value),
+            false => Err(not_per_namespace(name)),
+        };
     }
     let back = side.run(|| fs::write(&path, format!("{value}\n")).and_then(|()| read(&path)))?;
     match back {
+        Err(error) if globals.are_ours() && is_global(&path, &error) => globals.set(side.name(), name, path, value),
         Ok(back) if normal(&back) == normal(value) => Ok(()),
         Ok(back) => Err(Unavailable::new(
             format!(
@@ -128,6 +149,11 @@ pub(super) fn set(side: &Side, name: &str, value: &str) -> Result<(), Unavailabl
         )),
         Err(error) => Err(refused(&path, side.name(), name, value, &error)),
     }
+}
+
+/// Whether a write inside a namespace failed because the kernel has the sysctl once for all. Called on a thread outside.
+fn is_global(path: &Path, error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) && path.exists()
 }
 
 /// Why a write inside a namespace failed. Called on a thread of the host's namespace, which is only read.
@@ -186,12 +212,12 @@ fn name(path: &Path) -> Option<String> {
     Some(parts?.join("."))
 }
 
-fn read(path: &Path) -> io::Result<String> {
+pub(super) fn read(path: &Path) -> io::Result<String> {
     fs::read_to_string(path).map(|text| normal(&text))
 }
 
 /// The kernel separates a vector's numbers by tabs and ends every value with a newline.
-fn normal(value: &str) -> String {
+pub(super) fn normal(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -12,6 +12,9 @@ use crate::tcp::{CloseMode, Closer};
 pub(crate) fn plan() -> TrialPlan {
     TrialPlan {
         alone: false,
+        real_time: false,
+        kernel: None,
+        scaled: BTreeMap::new(),
         trial: 1,
         trials: 1,
         id: "exhaustion".into(),

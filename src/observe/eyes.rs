@@ -54,10 +54,12 @@ struct ProcFile {
 }
 
 impl ProcFile {
-    /// Through the thread's own directory: /proc/self is the thread group's, and thread-self is not there before 3.17.
+    /// Through the thread's own directory: /proc/self is the thread group's, and thread-self is not there before 3.17. Linux
+    /// 3.13 has no `net` below /proc/self/task, but a thread's id stands for itself in /proc too, though it is not listed.
     fn open(name: &'static str) -> Result<Self, LookError> {
-        let path = format!("/proc/self/task/{}/net/{name}", nix::unistd::gettid());
-        match File::open(path) {
+        let thread = nix::unistd::gettid();
+        let open = |directory: String| File::open(format!("{directory}/net/{name}"));
+        match open(format!("/proc/self/task/{thread}")).or_else(|_| open(format!("/proc/{thread}"))) {
             Ok(file) => Ok(Self { name, file }),
             Err(source) => Err(LookError::File { file: name, source }),
         }

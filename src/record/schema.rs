@@ -201,6 +201,9 @@ pub enum Clock {
 pub struct SideSysctls {
     pub client: BTreeMap<String, String>,
     pub server: BTreeMap<String, String>,
+    /// Those that this kernel has once for the whole machine and that were set there (booted kernels only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub global: Vec<String>,
 }
 
 /// What the model says before the run.

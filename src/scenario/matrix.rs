@@ -14,8 +14,20 @@ use super::tree::{Entry, Node, Value};
 const MOST_TRIALS: usize = 1000;
 
 /// What makes a scenario the one it is, and cannot vary within it.
-const FIXED: [&str; 11] = [
-    "id", "claim", "holds", "figure", "alone", "sources", "repeats", "matrix", "step", "takes", "expect",
+const FIXED: [&str; 13] = [
+    "id",
+    "claim",
+    "holds",
+    "figure",
+    "alone",
+    "real_time",
+    "sources",
+    "repeats",
+    "matrix",
+    "emulated",
+    "step",
+    "takes",
+    "expect",
 ];
 
 #[derive(Clone, Debug)]

@@ -27,6 +27,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The kernels that the scenario names, in the order of its trials; none where it leaves that to the command line.
+    #[must_use]
+    pub fn kernels(&self) -> Vec<String> {
+        let mut kernels: Vec<String> = Vec::new();
+        for kernel in self.trials.iter().filter_map(|trial| trial.kernel.as_ref()) {
+            if !kernels.contains(kernel) {
+                kernels.push(kernel.clone());
+            }
+        }
+        kernels
+    }
+
     /// About how long all trials take.
     #[must_use]
     pub fn expected_duration(&self) -> Duration {
@@ -49,6 +61,15 @@ pub struct TrialPlan {
     /// Whether no other trial may run beside it.
     #[serde(default)]
     pub alone: bool,
+    /// Whether its figures are times that the machine takes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub real_time: bool,
+    /// The kernel that runs it, where the scenario says; as `--kernel` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// The keys that have another value because an emulator executes the kernel.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scaled: BTreeMap<String, serde_json::Value>,
     /// Which of the scenario's trials this is, from 1, and of how many.
     #[serde(default = "one")]
     pub trial: u32,

@@ -43,6 +43,13 @@ pub struct Scenario {
     /// Whether its trials run with no other beside them (`linger verify`), because they measure latency, CPU or memory
     /// (default false).
     pub alone: Option<bool>,
+    /// Whether its figures are times that the machine takes (latency, CPU): `linger verify --kernel` then runs it in real
+    /// time where KVM serves, and else in virtual time, where a time is a count of instructions (default false).
+    pub real_time: Option<bool>,
+    /// The kernel that runs it: as `--kernel` takes it, or `host` (default: those of the command line, or the host's).
+    /// Meant for an axis of the matrix.
+    #[schemars(length(min = 1))]
+    pub kernel: Option<String>,
     /// Where the claim comes from.
     #[serde(default)]
     pub sources: Vec<String>,
@@ -77,6 +84,10 @@ pub struct Scenario {
     /// Keys joined by a comma move together: "A, B" = [[a1, b1], [a2, b2]].
     #[serde(default)]
     pub matrix: BTreeMap<String, Vec<serde_json::Value>>,
+    /// Any key of this file, dotted (`matrix.\"KEY\"` for an axis), with the value that `linger verify --kernel` gives it
+    /// where an emulator executes the kernel, some twenty times slower than a processor.
+    #[serde(default)]
+    pub emulated: BTreeMap<String, serde_json::Value>,
     /// What must hold for the verdict `met`.
     #[serde(default)]
     pub expect: Vec<Expect>,

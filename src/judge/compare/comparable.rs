@@ -53,7 +53,11 @@ impl Class {
 
     fn of(path: &str) -> Self {
         match path {
-            "environment.kernel" | "environment.hz" | "environment.clock" | "environment.emulated" => Self::Kernel,
+            "environment.kernel"
+            | "environment.hz"
+            | "environment.clock"
+            | "environment.emulated"
+            | "environment.sysctl.global" => Self::Kernel,
             "environment.lab" => Self::Lab,
             "linger.version" => Self::Linger,
             path if path.starts_with("environment.sysctl.") || path.starts_with("scenario.sysctl.") => Self::Sysctl,
@@ -101,8 +105,22 @@ impl fmt::Display for Difference {
 }
 
 /// Keys of the resolved plan that do not change what is measured.
-const NOT_THE_QUESTION: [&str; 12] = [
-    "claim", "holds", "figure", "alone", "sources", "why", "origin", "cell", "trial", "trials", "repeat", "expect",
+const NOT_THE_QUESTION: [&str; 15] = [
+    "claim",
+    "holds",
+    "figure",
+    "alone",
+    "real_time",
+    "kernel",
+    "scaled",
+    "sources",
+    "why",
+    "origin",
+    "cell",
+    "trial",
+    "trials",
+    "repeat",
+    "expect",
 ];
 
 const ABSENT: &str = "absent";
@@ -130,15 +148,23 @@ pub fn differences(base: &[&Record], new: &[&Record]) -> BTreeSet<Difference> {
         .iter()
         .any(|difference| difference.path == "environment.kernel")
     {
-        differences = differences.into_iter().map(sysctl_of_one_kernel).collect();
+        let asked = |name: &str| {
+            let path = format!("scenario.sysctl.{name}");
+            base.contains_key(&path) || new.contains_key(&path)
+        };
+        differences = differences
+            .into_iter()
+            .map(|difference| sysctl_of_a_kernel(difference, &asked))
+            .collect();
     }
     differences
 }
 
-/// A sysctl that only one of two kernels has belongs to the kernel.
-fn sysctl_of_one_kernel(mut difference: Difference) -> Difference {
-    let read_back = difference.path.starts_with("environment.sysctl.");
-    if read_back && (difference.base == ABSENT || difference.new == ABSENT) {
+/// A sysctl that only one of two kernels has belongs to the kernel, and so does a default that nobody set.
+fn sysctl_of_a_kernel(mut difference: Difference, asked: &dyn Fn(&str) -> bool) -> Difference {
+    let name = difference.path.strip_prefix("environment.sysctl.");
+    let of_one = difference.base == ABSENT || difference.new == ABSENT;
+    if name.is_some_and(|name| of_one || !asked(name)) {
         difference.class = Class::Kernel;
     }
     difference
