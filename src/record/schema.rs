@@ -3,11 +3,15 @@
 //! Seconds are floats in keys that end in `_seconds` (and `t`), microseconds in `_us`, rates per second in
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
+mod closings;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use closings::{BothEnds, ClientWaited, ClosedFirst, Closings, Concurrency, ConcurrencyPoint, TimeWaitExpected};
 
 /// The `schema` key of every record.
 pub const SCHEMA: &str = "linger.record/1";
