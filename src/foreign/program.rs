@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -39,6 +39,8 @@ pub enum CommandLine {
 pub enum Streams {
     /// Linger's own.
     Inherited,
+    /// Linger's own, but what goes to stdout goes to stderr.
+    OnStderr,
     /// Stdin is empty; the end of stdout and stderr is kept, to tell why the program failed.
     Kept,
 }
@@ -148,7 +150,8 @@ pub struct Ended {
 }
 
 impl Ended {
-    fn lost() -> Self {
+    /// Nothing is known of it but that it is no more.
+    pub(crate) fn lost() -> Self {
         Self {
             how: How::Lost,
             after: Duration::ZERO,
@@ -246,6 +249,10 @@ impl Program {
         let mut command = self.command();
         let tail = match self.streams {
             Streams::Inherited => None,
+            Streams::OnStderr => {
+                command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+                None
+            }
             Streams::Kept => Some(keep(&mut command)?),
         };
         // Of this thread's children alone; it starts no thread any more.

@@ -1,5 +1,7 @@
 //! Records for tests: what runs on a real lab gave, with round figures.
 
+mod exec;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -7,6 +9,8 @@ use serde_json::json;
 
 use super::histogram::LatencyHistogram;
 use super::schema::*;
+
+pub(crate) use exec::exec;
 
 /// The ports of the default range 32768–60999.
 const PORTS: u64 = 28_232;
@@ -71,6 +75,8 @@ fn measured() -> Record {
                 first_attempt: PORTS + 1,
             }],
         }),
+        exec: None,
+        closings: None,
         server: Some(ServerSide {
             accepted: PORTS,
             closed_by_peer: PORTS,
@@ -222,6 +228,8 @@ pub(crate) fn unavailable() -> Record {
         offered: None,
         outcomes: None,
         server: None,
+        exec: None,
+        closings: None,
         latency: None,
         rates: None,
         time_wait: None,
@@ -331,6 +339,7 @@ fn timeline() -> Vec<TimelinePoint> {
                     .collect(),
                 time_wait_client: Some(taken),
                 time_wait_server: Some(0),
+                open: None,
                 p99_us: (ok > 0).then_some(2_500.0),
             }
         })

@@ -4,6 +4,7 @@
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
 mod closings;
+mod exec;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use closings::{BothEnds, ClientWaited, ClosedFirst, Closings, Concurrency, ConcurrencyPoint, TimeWaitExpected};
+pub use exec::{ExecConnections, ExecEnd, ExecEndKind, ExecForecast, ExecPorts, ExecRan, ExecServer};
 
 /// The `schema` key of every record.
 pub const SCHEMA: &str = "linger.record/1";
@@ -55,6 +57,12 @@ pub struct Record {
     pub outcomes: Option<Outcomes>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerSide>,
+    /// A program of somebody else's that ran in the lab, instead of a load; records of `linger exec` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecRan>,
+    /// Who closed each connection, and how, as seen on the wire; absent where nobody watched it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closings: Option<Closings>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latencies>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -517,6 +525,9 @@ pub struct TimelinePoint {
     pub failed: BTreeMap<String, u64>,
     pub time_wait_client: Option<u64>,
     pub time_wait_server: Option<u64>,
+    /// The most connections that were open at once in the interval; records of `linger exec` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<u64>,
     /// The 99th percentile of connect() in the interval.
     pub p99_us: Option<f64>,
 }

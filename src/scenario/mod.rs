@@ -30,5 +30,5 @@ mod tests;
 mod tree;
 
 pub use problem::{Origin, Problem, Problems};
-pub use read::{from_text, load};
+pub use read::{from_text, from_text_with, load};
 pub use shape::schema;

@@ -22,7 +22,7 @@ pub enum Direction {
 use Direction::{HigherIsBetter, LowerIsBetter, Neither};
 
 /// Every metric that is compared without being asked for, in the order of the table.
-pub const METRICS: [(&str, Direction); 33] = [
+pub const METRICS: [(&str, Direction); 43] = [
     ("outcomes.ok", HigherIsBetter),
     ("outcomes.failed_total", LowerIsBetter),
     ("offered.not_offered", LowerIsBetter),
@@ -56,6 +56,16 @@ pub const METRICS: [(&str, Direction); 33] = [
     ("port_reuse_seconds.p50", LowerIsBetter),
     ("port_reuse_seconds.p99", LowerIsBetter),
     ("server.accepted", Neither),
+    ("exec.connections.opened", LowerIsBetter),
+    ("exec.connections.per_request", LowerIsBetter),
+    ("exec.connections.failed", LowerIsBetter),
+    ("exec.connections.requests", Neither),
+    ("exec.connections.requests_per_second", HigherIsBetter),
+    ("exec.connections.client_first_share", Neither),
+    ("exec.seconds", LowerIsBetter),
+    ("exec.cpu_seconds", LowerIsBetter),
+    ("closings.concurrency.peak", Neither),
+    ("closings.closed_first.simultaneous", LowerIsBetter),
 ];
 
 /// Whether a metric is a time that an emulator takes instead of the kernel, or is made from one. What the kernel's timers
