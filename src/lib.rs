@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations, rust_2018_idioms, unreachable_pub)]
 
+pub mod foreign;
 pub mod judge;
 pub mod lab;
 pub mod load;

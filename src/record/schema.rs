@@ -4,6 +4,7 @@
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
 mod closings;
+mod connects;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use closings::{BothEnds, ClientWaited, ClosedFirst, Closings, Concurrency, ConcurrencyPoint, TimeWaitExpected};
+pub use connects::{Connects, ConnectsCost, ConnectsFailed, ConnectsTo};
 
 /// The `schema` key of every record.
 pub const SCHEMA: &str = "linger.record/1";

@@ -1,0 +1,3 @@
+//! Other people's programs in the lab.
+
+pub mod connects;
