@@ -228,6 +228,9 @@ pub(crate) struct Exec {
     /// With --against, when to fail: `METRIC > RATIO` on new/base, or `new: CEL` over each new record
     #[arg(long, value_name = "EXPR", requires = "against")]
     pub(crate) fail_if: Vec<String>,
+    /// Do not observe the program's connect() calls: what they fail with is then unknown
+    #[arg(long)]
+    pub(crate) no_trace: bool,
     /// Write records to DIR/exec/<UTC time>.jsonl (default: results)
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

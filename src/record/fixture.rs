@@ -77,6 +77,7 @@ fn measured() -> Record {
         }),
         exec: None,
         closings: None,
+        connects: None,
         server: Some(ServerSide {
             accepted: PORTS,
             closed_by_peer: PORTS,
@@ -230,6 +231,7 @@ pub(crate) fn unavailable() -> Record {
         server: None,
         exec: None,
         closings: None,
+        connects: None,
         latency: None,
         rates: None,
         time_wait: None,

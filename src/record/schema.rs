@@ -4,6 +4,7 @@
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
 mod closings;
+mod connects;
 mod exec;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use closings::{BothEnds, ClientWaited, ClosedFirst, Closings, Concurrency, ConcurrencyPoint, TimeWaitExpected};
+pub use connects::{Connects, ConnectsCost, ConnectsFailed, ConnectsTo};
 pub use exec::{ExecConnections, ExecEnd, ExecEndKind, ExecForecast, ExecPorts, ExecRan, ExecServer};
 
 /// The `schema` key of every record.
@@ -63,6 +65,9 @@ pub struct Record {
     /// Who closed each connection, and how, as seen on the wire; absent where nobody watched it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closings: Option<Closings>,
+    /// What connect() gave the program; absent where the calls were not observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connects: Option<Connects>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latencies>,
     #[serde(skip_serializing_if = "Option::is_none")]

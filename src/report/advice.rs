@@ -45,8 +45,10 @@ pub enum Advice {
     NoQuit { protocol: String, said: u64, of: u64 },
     /// The server lost patience with connections that were kept.
     ServerTires { connections: u64, idle_timeout: f64 },
-    /// connect() did not succeed.
-    Fails { failed: u64, refused: u64, unanswered: u64 },
+    /// connect() did not succeed, by errno or by what was seen on the wire.
+    Fails { failed: u64, kinds: Vec<(String, u64)> },
+    /// connect() found no port: EADDRNOTAVAIL.
+    NoPort { failed: u64, usable: u64 },
     /// What was sent was not the protocol.
     Misunderstood { connections: u64, protocol: String },
     /// Connections are kept.
@@ -61,7 +63,7 @@ pub fn advise(record: &Record) -> Vec<Advice> {
         return vec![];
     }
     let opened = exec.connections.opened.unwrap_or(0);
-    let mut advice = failures(record);
+    let mut advice = failures(record, exec);
     if opened == 0 && advice.is_empty() {
         return vec![Advice::NoConnection {
             server: exec.server.address.clone(),
@@ -76,25 +78,30 @@ pub fn advise(record: &Record) -> Vec<Advice> {
     advice
 }
 
-fn failures(record: &Record) -> Vec<Advice> {
-    let failed = record
-        .exec
-        .as_ref()
-        .and_then(|exec| exec.connections.failed)
-        .unwrap_or(0);
-    let (refused, unanswered) = record
-        .closings
-        .as_ref()
-        .map_or((0, 0), |closings| (closings.refused, closings.unanswered));
-    let failed = failed.max(refused + unanswered);
-    (failed > 0)
-        .then_some(Advice::Fails {
-            failed,
-            refused,
-            unanswered,
-        })
-        .into_iter()
-        .collect()
+fn failures(record: &Record, exec: &ExecRan) -> Vec<Advice> {
+    let mut kinds: Vec<(String, u64)> = match (&record.connects, &record.closings) {
+        (Some(connects), _) => {
+            let later = ("after EINPROGRESS".to_owned(), connects.failed_later);
+            let failed = connects.failed.iter();
+            failed.map(|failed| (failed.errno.clone(), failed.count)).chain([later]).collect()
+        }
+        (None, Some(closings)) => vec![
+            ("refused".to_owned(), closings.refused),
+            ("unanswered".to_owned(), closings.unanswered),
+        ],
+        (None, None) => vec![("after the SYN".to_owned(), exec.connections.failed.unwrap_or(0))],
+    };
+    kinds.retain(|(_, count)| *count > 0);
+    let no_port = kinds.iter().position(|(kind, _)| kind == "EADDRNOTAVAIL").map(|at| kinds.remove(at));
+    let no_port = no_port.map(|(_, failed)| Advice::NoPort {
+        failed,
+        usable: exec.ports.usable,
+    });
+    let others = (!kinds.is_empty()).then(|| Advice::Fails {
+        failed: kinds.iter().fold(0, |sum, (_, count)| sum.saturating_add(*count)),
+        kinds,
+    });
+    no_port.into_iter().chain(others).collect()
 }
 
 fn exhaustion(exec: &ExecRan) -> Option<Advice> {
@@ -270,16 +277,20 @@ impl fmt::Display for Advice {
                 number::seconds(*idle_timeout),
                 number::things(*connections, "connection"),
             ),
-            Self::Fails {
-                failed,
-                refused,
-                unanswered,
-            } => write!(
+            Self::Fails { failed, kinds } => {
+                let kinds: Vec<String> = kinds.iter().map(|(kind, times)| format!("{} {kind}", count(*times))).collect();
+                write!(
+                    f,
+                    "{} came to nothing: {}",
+                    number::things(*failed, "connect() call"),
+                    kinds.join(", ")
+                )
+            }
+            Self::NoPort { failed, usable } => write!(
                 f,
-                "{} came to nothing: {} refused, {} unanswered",
+                "{} found no port (EADDRNOTAVAIL): all {} to one destination were taken",
                 number::things(*failed, "connect() call"),
-                count(*refused),
-                count(*unanswered),
+                count(*usable)
             ),
             Self::Misunderstood { connections, protocol } => write!(
                 f,

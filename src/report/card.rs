@@ -10,7 +10,7 @@ use super::table::{aligned, wrapped};
 use super::terminal::{BODY, Screen};
 use super::trust::ledger;
 use super::{asked, number};
-use crate::record::schema::{Closings, ExecEnd, ExecEndKind, ExecRan, Latency, Record};
+use crate::record::schema::{Closings, Connects, ExecEnd, ExecEndKind, ExecRan, Latency, Record};
 
 /// Renders one record of `linger exec`.
 #[must_use]
@@ -291,7 +291,7 @@ fn ports(exec: &ExecRan) -> Vec<String> {
 }
 
 fn failures(record: &Record, exec: &ExecRan) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines = record.connects.as_ref().map(calls).unwrap_or_default();
     if let Some(closings) = &record.closings {
         let attempts = [
             ("refused", closings.refused),
@@ -309,6 +309,26 @@ fn failures(record: &Record, exec: &ExecRan) -> Vec<String> {
     } else if let Some(failed) = exec.connections.failed.filter(|failed| *failed > 0) {
         lines.push(format!("{} failed after the SYN (AttemptFails)", number::count(failed)));
     }
+    lines
+}
+
+/// What connect() gave the program, by errno.
+fn calls(connects: &Connects) -> Vec<String> {
+    let mut gave = vec![format!("{} ok", number::count(connects.ok))];
+    let failed = connects.failed.iter();
+    gave.extend(failed.map(|failed| format!("{} {}", number::count(failed.count), failed.errno)));
+    let others = [
+        (connects.failed_later, "failed after EINPROGRESS"),
+        (connects.unknown, "unknown"),
+        (connects.connecting_at_end, "connecting at the end"),
+    ];
+    let others = others.iter().filter(|(count, _)| *count > 0);
+    gave.extend(others.map(|(count, what)| format!("{} {what}", number::count(*count))));
+    let mut lines = wrapped(
+        &format!("{}: {}", number::things(connects.attempts, "attempt"), gave.join(", ")),
+        BODY,
+    );
+    lines.extend(connects.call.as_ref().map(|call| spread("the call", call)));
     lines
 }
 

@@ -65,6 +65,7 @@ pub(super) fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime)
         server: None,
         exec: None,
         closings: None,
+        connects: None,
         latency: None,
         rates: None,
         time_wait: None,

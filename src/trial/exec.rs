@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Crew, Means, Serving, TrialError, Tuning, Watch, effective_sysctls, listen, rest};
+use crate::foreign::connects::Choice;
 use crate::foreign::{CommandLine, Ended, Group, Lives, Program, Running, Server, ServerError, StartError, Streams};
 use crate::lab::machine::Machine;
 use crate::lab::{Lab, Privilege, Side, Unavailable};
@@ -47,6 +48,8 @@ pub struct Exec<'a> {
     pub server_within: Duration,
     /// Whether the program's stdout goes to stderr.
     pub stdout_is_taken: bool,
+    /// Whether and how the program's connect() calls are observed.
+    pub connects: Choice,
     /// RLIMIT_NOFILE, soft and hard, before linger raised it.
     pub descriptors: (u64, u64),
 }
@@ -236,6 +239,7 @@ fn program(command: CommandLine, exec: &Exec<'_>, server: SocketAddr) -> Program
         names: vec![(SERVER_NAME.to_owned(), server.ip())],
         descriptors: Some(exec.descriptors),
         contained: true,
+        connects: None,
     }
 }
 
@@ -293,6 +297,7 @@ fn attend(
 ) -> Result<(End, Vec<String>), TrialError> {
     let command = CommandLine::Argv(exec.command[0].clone(), exec.command[1..].to_vec());
     let mut program = program(command, exec, server);
+    program.connects = Some(exec.connects);
     if exec.stdout_is_taken {
         program.streams = Streams::OnStderr;
     }

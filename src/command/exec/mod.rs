@@ -15,6 +15,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use self::signals::Signals;
 use super::{Exit, compare, run, tell};
 use crate::cli;
+use linger::foreign::connects::Choice;
 use linger::judge;
 use linger::judge::compare::limit::Limit;
 use linger::judge::compare::{self as comparing, Options};
@@ -149,6 +150,11 @@ impl Session<'_> {
             timeout: self.options.timeout,
             server_within: self.options.server_within,
             stdout_is_taken: self.options.json,
+            connects: if self.options.no_trace {
+                Choice::Off
+            } else {
+                Choice::Automatic
+            },
             descriptors: self.own_descriptors,
         };
         let mut record = match &self.privilege {

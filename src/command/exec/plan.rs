@@ -58,7 +58,8 @@ fn settings(options: &Exec) -> Vec<String> {
         protocol
     };
     let mut settings = vec![format!("server.protocol={spoken}")];
-    if spoken == "none" {
+    if spoken == "none" || options.closer.as_deref() != Some("server") {
+        // How many requests the program makes is not known: any --max-requests may be fewer.
         settings.push("load.requests_per_connection=0".to_owned());
     }
     let options_of_keys = [

@@ -103,6 +103,11 @@ pub(super) fn record(plan: &TrialPlan, exec: &Exec<'_>, machine: &Machine, at: S
         ..begun(plan, exec, machine, at)
     };
     record.closings = results.closings;
+    // Nothing but zeros where nobody looked; why is told among what is unknown.
+    record.connects = match results.end {
+        End::Ran { ended, .. } => ended.connects.filter(|connects| connects.way.is_some()),
+        End::NotStarted { .. } => None,
+    };
     record
 }
 
@@ -296,6 +301,15 @@ fn unknown(exec: &Exec<'_>, results: &Results) -> Vec<String> {
     let mut unknown = results.unknown.clone();
     if exec.server_command.is_some() {
         unknown.push("requests, and whether a quit came first: a real server is not asked".to_owned());
+    }
+    if let Some(connects) = ended(&results.end).and_then(|ended| ended.connects.as_ref()) {
+        unknown.extend(connects.notes.iter().cloned());
+        if connects.way.is_none() {
+            unknown.push(
+                "connect() calls that failed before a segment was sent, such as by EADDRNOTAVAIL, and every errno"
+                    .to_owned(),
+            );
+        }
     }
     if results.shared {
         unknown.push("which side a counter is of: both share one namespace".to_owned());
