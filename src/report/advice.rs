@@ -83,7 +83,10 @@ fn failures(record: &Record, exec: &ExecRan) -> Vec<Advice> {
         (Some(connects), _) => {
             let later = ("after EINPROGRESS".to_owned(), connects.failed_later);
             let failed = connects.failed.iter();
-            failed.map(|failed| (failed.errno.clone(), failed.count)).chain([later]).collect()
+            failed
+                .map(|failed| (failed.errno.clone(), failed.count))
+                .chain([later])
+                .collect()
         }
         (None, Some(closings)) => vec![
             ("refused".to_owned(), closings.refused),
@@ -92,7 +95,10 @@ fn failures(record: &Record, exec: &ExecRan) -> Vec<Advice> {
         (None, None) => vec![("after the SYN".to_owned(), exec.connections.failed.unwrap_or(0))],
     };
     kinds.retain(|(_, count)| *count > 0);
-    let no_port = kinds.iter().position(|(kind, _)| kind == "EADDRNOTAVAIL").map(|at| kinds.remove(at));
+    let no_port = kinds
+        .iter()
+        .position(|(kind, _)| kind == "EADDRNOTAVAIL")
+        .map(|at| kinds.remove(at));
     let no_port = no_port.map(|(_, failed)| Advice::NoPort {
         failed,
         usable: exec.ports.usable,
@@ -222,7 +228,7 @@ impl fmt::Display for Advice {
                 f,
                 "leaves {} ports a second in TIME_WAIT: kept up, connect() fails with EADDRNOTAVAIL after {}; {} is the ceiling",
                 number::per_second_of(*holding_per_second),
-                number::seconds(after_seconds.round()),
+                number::forecast(*after_seconds),
                 number::rate(*ceiling_per_second),
             ),
             Self::ClientClosesFirst {
@@ -278,7 +284,10 @@ impl fmt::Display for Advice {
                 number::things(*connections, "connection"),
             ),
             Self::Fails { failed, kinds } => {
-                let kinds: Vec<String> = kinds.iter().map(|(kind, times)| format!("{} {kind}", count(*times))).collect();
+                let kinds: Vec<String> = kinds
+                    .iter()
+                    .map(|(kind, times)| format!("{} {kind}", count(*times)))
+                    .collect();
                 write!(
                     f,
                     "{} came to nothing: {}",

@@ -278,7 +278,7 @@ fn ports(exec: &ExecRan) -> Vec<String> {
             (Some(ceiling), Some(seconds)) => format!(
                 "{holding} ports/s held; {} is the ceiling: used up after {}",
                 number::rate(ceiling),
-                number::seconds(seconds.round())
+                number::forecast(seconds)
             ),
             (Some(ceiling), None) => format!(
                 "{holding} ports/s held; {} is the ceiling: not used up at this rate",

@@ -218,3 +218,55 @@ fn a_sysctl_is_set_in_the_lab_and_a_load_is_refused() {
         said(&output)
     );
 }
+
+#[test]
+fn connect_calls_that_found_no_port_are_told_by_errno_and_without_the_tracer_said_to_be_unknown() {
+    let directory = tempdir().unwrap();
+    let code = "import os, socket\nfor _ in range(130):\n    s = socket.socket()\n    try:\n        \
+                s.connect((os.environ['LINGER_HOST'], int(os.environ['LINGER_PORT'])))\n        s.sendall(b'x')\n        \
+                s.recv(1)\n    except OSError: pass\n    s.close()";
+    let options = [
+        "--protocol",
+        "echo",
+        "--set",
+        "net.ipv4.ip_local_port_range=40000 40099",
+    ];
+    for run in [exec, exec_as_nobody] {
+        let (record, output) = run(directory.path(), &options, &["/usr/bin/env", "python3", "-c", code]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        agrees_with_the_kernel(&record);
+        assert_eq!(figures(&record), [100, 100, 100, 0]);
+        let connects = &record["connects"];
+        assert_eq!(
+            connects["failed"],
+            serde_json::json!([{"errno": "EADDRNOTAVAIL", "count": 30}]),
+            "{connects:#}"
+        );
+        assert_eq!((number(connects, "/attempts"), number(connects, "/ok")), (130, 100));
+        assert!(
+            said(&output).contains("30 connect() calls found no port"),
+            "{}",
+            said(&output)
+        );
+    }
+    let untraced = [&options[..], &["--no-trace"]].concat();
+    let (record, output) = exec(directory.path(), &untraced, &["python3", "-c", code]);
+    assert_eq!(record["connects"], Value::Null);
+    assert_eq!(figures(&record), [100, 100, 100, 0]);
+    assert!(
+        said(&output).contains("EADDRNOTAVAIL, and every errno"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn a_refused_connection_is_told_by_errno_and_on_the_wire() {
+    let directory = tempdir().unwrap();
+    let options = ["--protocol", "http", "--set", "server.listen=false"];
+    let (record, output) = exec(directory.path(), &options, &["curl", "-sS", "http://server.linger/"]);
+    assert_eq!(output.status.code(), Some(7), "curl's own: {}", said(&output));
+    assert_eq!(number(&record, "/exec/connections/opened"), 0);
+    assert_eq!(number(&record, "/exec/connections/failed"), 1);
+    assert_eq!(number(&record, "/closings/refused"), 1);
+}

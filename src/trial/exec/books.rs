@@ -248,10 +248,11 @@ fn forecast(connections: &ExecConnections, prediction: &Prediction) -> Option<Ex
 }
 
 fn ports(results: &Results, prediction: &Prediction) -> ExecPorts {
+    let all = prediction.capacity.unwrap_or(u64::MAX);
     let peak = results
         .closings
         .as_ref()
-        .map(|closings| closings.concurrency.peak + results.observed.client.peak);
+        .map(|closings| (closings.concurrency.peak + results.observed.client.peak).min(all));
     ExecPorts {
         usable: prediction.usable_ports,
         held_at_end: results.observed.client_ports.ports,
