@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     }
     let cli = cli::Cli::parse();
     match command::dispatch(cli.command) {
-        Ok(code) => code.into(),
+        Ok(code) => code,
         Err(error) => {
             command::tell_error(&error);
             command::exit_code(&error).into()

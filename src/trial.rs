@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod books;
+pub mod exec;
 mod fill;
 mod memory;
 mod pool;
@@ -515,9 +516,13 @@ struct Serving {
 
 impl Serving {
     fn start(plan: &TrialPlan, lab: &Lab, listeners: Listeners, crew: &Crew) -> Result<Self, TrialError> {
+        let work = ServerWork::of_load(plan.server.clone(), plan.close.clone(), &plan.load);
+        Self::begin(work, lab, listeners, crew)
+    }
+
+    fn begin(work: ServerWork, lab: &Lab, listeners: Listeners, crew: &Crew) -> Result<Self, TrialError> {
         let cpus = crew.pin.as_ref().map(|cpus| cpus.from(crew.client as usize));
         let control = Arc::new(ServerControl::default());
-        let work = ServerWork::of_load(plan.server.clone(), plan.close.clone(), &plan.load);
         let shared = Arc::clone(&control);
         let thread = lab
             .server

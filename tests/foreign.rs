@@ -29,6 +29,7 @@ fn program(command: CommandLine, contained: bool) -> Program {
         names: vec![("server.linger".into(), "10.2.0.1".parse().unwrap())],
         descriptors: None,
         contained,
+        connects: None,
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn compare(options: &Compare) -> Result<Exit> {
     Ok(Exit::of(comparison.exit_code().into()))
 }
 
-fn limit(text: &str) -> Result<Limit> {
+pub(super) fn limit(text: &str) -> Result<Limit> {
     let limit: Limit = text.parse().map_err(|error| Usage(format!("--fail-if: {error}")))?;
     if let Limit::Condition { cel, .. } = &limit {
         judge::check(cel).map_err(|error| Usage(format!("--fail-if `{text}`: {error}")))?;

@@ -3,6 +3,7 @@
 mod booted;
 mod check;
 mod compare;
+mod exec;
 pub(crate) mod guest;
 mod interrupt;
 mod kernels;
@@ -58,8 +59,10 @@ pub(crate) fn tell_error(error: &anyhow::Error) {
 }
 
 /// Runs one command.
-pub(crate) fn dispatch(command: Command) -> Result<Exit> {
-    match command {
+pub(crate) fn dispatch(command: Command) -> Result<std::process::ExitCode> {
+    let exit = match command {
+        // Its exit code is the program's.
+        Command::Exec(options) => return exec::exec(&options),
         Command::Run(options) => run::run(&options),
         Command::Verify(options) => verify::verify(&options),
         Command::List(options) => list::list(&options),
@@ -78,7 +81,8 @@ pub(crate) fn dispatch(command: Command) -> Result<Exit> {
             clap_mangen::Man::new(Cli::command()).render(&mut text)?;
             print(&text)
         }
-    }
+    };
+    exit.map(Into::into)
 }
 
 /// The exit code of an error that ended a command.

@@ -3,9 +3,10 @@
 //!
 //! `program` starts one and tells how it ended; `server` is a program that is waited for until it listens. A program runs
 //! below a tiny first process (`tree`), in surroundings of its own (`surroundings`): a PID namespace where one can be had,
-//! so that nothing outlives the program or linger itself, however either ends. Must not know what the program is for, nor
-//! what its connections do: that is observed from outside.
+//! so that nothing outlives the program or linger itself, however either ends. `connects` hears what its connect() calls
+//! give. Must not know what the program is for.
 
+pub mod connects;
 pub mod program;
 pub mod server;
 mod surroundings;

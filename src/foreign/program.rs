@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -15,10 +15,12 @@ use std::time::{Duration, Instant};
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 
+use super::connects::{Choice, Supervisor, prepare};
 use super::surroundings::{Surroundings, trouble};
 use super::tail::Tail;
 use super::tree::{MESSAGE, Order, Told, Tree};
 use crate::lab::{Privilege, Side, Unavailable};
+use crate::record::schema::Connects;
 
 /// How long a tree that was told to end by SIGKILL may take: only a process in the kernel's own hands does not.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
@@ -39,6 +41,8 @@ pub enum CommandLine {
 pub enum Streams {
     /// Linger's own.
     Inherited,
+    /// Linger's own, but what goes to stdout goes to stderr.
+    OnStderr,
     /// Stdin is empty; the end of stdout and stderr is kept, to tell why the program failed.
     Kept,
 }
@@ -78,6 +82,8 @@ pub struct Program {
     pub descriptors: Option<(u64, u64)>,
     /// Whether PID, mount and user namespaces are to be used. False is for where they are known to be forbidden.
     pub contained: bool,
+    /// Whether and how its connect() calls are observed; None: nobody asks.
+    pub connects: Option<Choice>,
 }
 
 /// Why a program did not start.
@@ -145,16 +151,20 @@ pub struct Ended {
     pub cpu_seconds: f64,
     /// What could not be arranged for the program, in words.
     pub trouble: Vec<&'static str>,
+    /// What its connect() calls gave, where that was asked for.
+    pub connects: Option<Connects>,
 }
 
 impl Ended {
-    fn lost() -> Self {
+    /// Nothing is known of it but that it is no more.
+    pub(crate) fn lost() -> Self {
         Self {
             how: How::Lost,
             after: Duration::ZERO,
             left_behind: 0,
             cpu_seconds: 0.0,
             trouble: Vec::new(),
+            connects: None,
         }
     }
 }
@@ -246,8 +256,13 @@ impl Program {
         let mut command = self.command();
         let tail = match self.streams {
             Streams::Inherited => None,
+            Streams::OnStderr => {
+                command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+                None
+            }
             Streams::Kept => Some(keep(&mut command)?),
         };
+        let (hook, supervisor) = self.connects.map(prepare).transpose()?.unzip();
         // Of this thread's children alone; it starts no thread any more.
         let contained = entitled && unshare(CloneFlags::CLONE_NEWPID).is_ok();
         let mut surroundings = Surroundings::new(entitled, contained);
@@ -264,6 +279,7 @@ impl Program {
             lives: self.lives,
             group: self.group,
             surroundings,
+            hook,
         };
         // SAFETY: between fork and exec only system calls are made, on what was prepared before; see `tree`.
         unsafe { command.pre_exec(move || tree.divide()) };
@@ -276,6 +292,7 @@ impl Program {
             began,
             contained,
             tail,
+            supervisor,
         })
     }
 }
@@ -294,6 +311,7 @@ struct Launched {
     began: Instant,
     contained: bool,
     tail: Option<Tail>,
+    supervisor: Option<Supervisor>,
 }
 
 impl Launched {
@@ -321,6 +339,8 @@ impl Launched {
         // From here on its number may become another's.
         *first.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let _ = self.child.wait();
+        // Not before the tree is over: it would be left with a connect() that nobody answers.
+        ended.connects = self.supervisor.take().map(Supervisor::finish);
         // Whoever started it may have given up waiting.
         let _ = ends.send(ended);
     }

@@ -12,6 +12,7 @@ use std::os::fd::RawFd;
 
 use nix::libc;
 
+use super::connects::Hook;
 use super::program::{Group, Lives};
 use super::surroundings::{Surroundings, check};
 
@@ -98,6 +99,8 @@ pub(super) struct Tree {
     pub(super) lives: Lives,
     pub(super) group: Group,
     pub(super) surroundings: Surroundings,
+    /// By which the program lets its connect() calls be observed.
+    pub(super) hook: Option<Hook>,
 }
 
 impl Tree {
@@ -147,7 +150,10 @@ impl Tree {
                 std::ptr::null_mut(),
             ))?;
         }
-        Ok(())
+        match &self.hook {
+            Some(hook) => hook.install(),
+            None => Ok(()),
+        }
     }
 
     /// So short a write to a pipe is never divided.

@@ -78,6 +78,7 @@ mod tests {
             failed: Default::default(),
             time_wait_client: None,
             time_wait_server: None,
+            open: None,
             p99_us: None,
         };
         (0..count).map(point).collect()

@@ -1,12 +1,14 @@
 //! Looks at the kernel while the load runs, cheaply enough not to disturb it.
 //!
 //! [`Eyes`] are what one namespace shows, opened once inside it; the [`Observer`] is the one thread that looks through
-//! the eyes of both sides; [`counters`], [`slab`] and [`cpu`] read what the ledger and the costs need. Knows nothing of
-//! scenarios, of the load's own counts or of verdicts. Rests on kernel interfaces alone: sock_diag(7), proc(5).
-#![forbid(unsafe_code)]
+//! the eyes of both sides; [`counters`], [`slab`] and [`cpu`] read what the ledger and the costs need; [`closings`]
+//! tells from the wire who closed. Knows nothing of scenarios, of the load's own counts or of verdicts. Rests on kernel
+//! interfaces alone: sock_diag(7), proc(5), packet(7).
+#![deny(unsafe_code)]
 
 mod budget;
 mod census;
+pub mod closings;
 pub mod counters;
 pub mod cpu;
 mod departures;

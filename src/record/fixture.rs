@@ -1,5 +1,7 @@
 //! Records for tests: what runs on a real lab gave, with round figures.
 
+mod exec;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -7,6 +9,8 @@ use serde_json::json;
 
 use super::histogram::LatencyHistogram;
 use super::schema::*;
+
+pub(crate) use exec::exec;
 
 /// The ports of the default range 32768–60999.
 const PORTS: u64 = 28_232;
@@ -77,6 +81,9 @@ fn measured() -> Record {
                 first_attempt: PORTS + 1,
             }],
         }),
+        exec: None,
+        closings: None,
+        connects: None,
         server: Some(ServerSide {
             accepted: PORTS,
             closed_by_peer: PORTS,
@@ -234,6 +241,9 @@ pub(crate) fn unavailable() -> Record {
         requests: None,
         server_program: None,
         server: None,
+        exec: None,
+        closings: None,
+        connects: None,
         latency: None,
         rates: None,
         time_wait: None,
@@ -297,6 +307,7 @@ fn environment() -> Environment {
         sysctl: SideSysctls {
             client: sysctls("0"),
             server: sysctls("2"),
+            ..SideSysctls::default()
         },
     }
 }
@@ -343,6 +354,7 @@ fn timeline() -> Vec<TimelinePoint> {
                     .collect(),
                 time_wait_client: Some(taken),
                 time_wait_server: Some(0),
+                open: None,
                 p99_us: (ok > 0).then_some(2_500.0),
             }
         })

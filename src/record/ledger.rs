@@ -13,6 +13,7 @@
 //!   FIN_WAIT2; the second when its time is at most 4 s. `TCPTimeWaitOverflow`: each that tcp_max_tw_buckets forbade.
 //! - `TWRecycled`: each TIME_WAIT that connect() replaced. One that an incoming SYN replaced is in no counter.
 
+mod exec;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use nix::libc;
 
 use super::schema::{Ledger, LedgerRow};
 use super::tally::{Cause, Phase, Tally};
+pub use exec::{ExecBooks, reconcile_exec};
 
 /// How one side's established connections ended, by who acted first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

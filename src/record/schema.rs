@@ -3,6 +3,9 @@
 //! Seconds are floats in keys that end in `_seconds` (and `t`), microseconds in `_us`, rates per second in
 //! `_per_second`. What was not measured is `null` or absent, never zero.
 
+mod closings;
+mod connects;
+mod exec;
 mod looks;
 mod pool;
 mod program;
@@ -15,6 +18,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::closings::{
+    BothEnds, ClientWaited, ClosedFirst, Closings, Concurrency, ConcurrencyPoint, TimeWaitExpected,
+};
+pub use self::connects::{Connects, ConnectsCost, ConnectsFailed, ConnectsTo};
+pub use self::exec::{ExecConnections, ExecEnd, ExecEndKind, ExecForecast, ExecPorts, ExecRan, ExecServer};
 pub use self::looks::{LastLook, Looks};
 pub use self::pool::{
     ClosedBy, Occupancy, PeakMean, PoolConnections, PoolPrediction, PoolRan, PoolRequests, RequestLatencies,
@@ -76,6 +84,15 @@ pub struct Record {
     /// The server that served in place of the built-in one; with server.exec only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_program: Option<ServerProgram>,
+    /// A program of somebody else's that ran in the lab, instead of a load; records of `linger exec` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecRan>,
+    /// Who closed each connection, and how, as seen on the wire; absent where nobody watched it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closings: Option<Closings>,
+    /// What connect() gave the program; absent where the calls were not observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connects: Option<Connects>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latencies>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -565,6 +582,9 @@ pub struct TimelinePoint {
     pub failed: BTreeMap<String, u64>,
     pub time_wait_client: Option<u64>,
     pub time_wait_server: Option<u64>,
+    /// The most connections that were open at once in the interval; records of `linger exec` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<u64>,
     /// The 99th percentile of connect() in the interval; of a pool, of the requests that ended ok.
     pub p99_us: Option<f64>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::card::cards;
 use super::pool::came_of;
 use super::style::Style;
 use super::table::{aligned, wrapped};
@@ -19,6 +20,9 @@ type Column = (String, Value);
 /// Renders the table of `records`. A column that no record has a value for is left out.
 #[must_use]
 pub fn matrix(records: &[Record], style: Style) -> String {
+    if records.iter().any(|record| record.exec.is_some()) {
+        return cards(records, style);
+    }
     let columns: Vec<Column> = columns(records)
         .into_iter()
         .filter(|(_, value)| records.iter().any(|record| value(record).is_some()))

@@ -1,11 +1,13 @@
 //! Renders records for people and programs.
 //!
-//! `terminal` is the screen of one trial, `matrix` the table of several, `markdown` both for a repository, `claim` the
+//! `terminal` is the screen of one trial, `card` that of a program that `linger exec` ran, with `advice` that follows, `matrix` the table of several, `markdown` both for a repository, `claim` the
 //! verdict on a claim, `verify` the table of claims and `claims` the page of them, `live` the progress while a trial runs. All but `live` are pure: a record in, text out. Reads records only: knows nothing of
 //! labs, loads or how anything was measured.
 #![forbid(unsafe_code)]
 
+pub mod advice;
 mod asked;
+mod card;
 mod claim;
 mod claims;
 pub mod compare;

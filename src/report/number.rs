@@ -55,6 +55,11 @@ pub(super) fn rate(per_second: f64) -> String {
     format!("{} conn/s", per_second_of(per_second))
 }
 
+/// A time that is a forecast: whole seconds, where there are several.
+pub(super) fn forecast(seconds: f64) -> String {
+    self::seconds(if seconds < 10.0 { seconds } else { seconds.round() })
+}
+
 /// The number of [`rate`] alone.
 pub(super) fn per_second_of(per_second: f64) -> String {
     if per_second < 999.95 {

@@ -18,9 +18,12 @@ pub(super) fn over_time(timeline: &[TimelinePoint], style: Style) -> Vec<String>
     let levels = |side: fn(&TimelinePoint) -> Option<u64>| -> Vec<f64> {
         timeline.iter().map(|point| side(point).unwrap_or(0) as f64).collect()
     };
+    // Of a program of somebody else's every connection that it opened.
+    let foreign = timeline.iter().any(|point| point.open.is_some());
     let series = [
+        ("open", levels(|point| point.open), Fold::Max),
         (
-            "ok/s",
+            if foreign { "opened/s" } else { "ok/s" },
             timeline.iter().map(|point| rate(point.ok)).collect(),
             Fold::Mean,
         ),

@@ -3,6 +3,7 @@
 //! Eighty columns, because it is pasted into reports and tickets. What the record lacks is left out, never shown as 0.
 
 use super::asked::{asked, lab, text_at};
+use super::card::card;
 use super::measured::{latency, memory, outcomes, port_reuse, prediction, rates, time_wait};
 use super::over_time::over_time;
 use super::sequence::steps;
@@ -20,10 +21,16 @@ pub(super) const BODY: usize = WIDTH - INDENT;
 /// Renders one record.
 #[must_use]
 pub fn trial(record: &Record, style: Style) -> String {
-    let mut screen = Screen {
-        style,
-        text: String::new(),
-    };
+    if record.exec.is_some() {
+        card(record, style)
+    } else {
+        plain_trial(record, style)
+    }
+}
+
+/// A record that is no program's.
+pub(super) fn plain_trial(record: &Record, style: Style) -> String {
+    let mut screen = Screen::new(style);
     title(&mut screen, record);
     screen.section("asked", asked(&record.scenario));
     screen.section("cell", wrapped(&cell_text(record), BODY));
@@ -70,13 +77,20 @@ pub fn trial(record: &Record, style: Style) -> String {
     screen.text
 }
 
-struct Screen {
+pub(super) struct Screen {
     style: Style,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Screen {
-    fn section(&mut self, name: &str, lines: Vec<String>) {
+    pub(super) fn new(style: Style) -> Self {
+        Self {
+            style,
+            text: String::new(),
+        }
+    }
+
+    pub(super) fn section(&mut self, name: &str, lines: Vec<String>) {
         for (index, line) in lines.into_iter().enumerate() {
             let name = if index == 0 { name } else { "" };
             let padding = " ".repeat(INDENT - name.len());
@@ -87,7 +101,7 @@ impl Screen {
     }
 
     /// One empty line, unless there is one.
-    fn gap(&mut self) {
+    pub(super) fn gap(&mut self) {
         if !self.text.ends_with("\n\n") {
             self.text.push('\n');
         }

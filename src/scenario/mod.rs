@@ -33,5 +33,5 @@ mod tests;
 mod tree;
 
 pub use problem::{Origin, Problem, Problems};
-pub use read::{from_text, load, load_emulated};
+pub use read::{from_text, from_text_with, load, load_emulated};
 pub use shape::schema;

@@ -134,6 +134,30 @@ pub fn from_text(file: &str, text: &str) -> Result<Plan, Problems> {
     plan(&found, &[])
 }
 
+/// The same with options set into it, as [`load`] does.
+///
+/// # Errors
+/// Everything that is wrong with text and options, at once.
+pub fn from_text_with(
+    file: &str,
+    text: &str,
+    sets: &[String],
+    repeats: Option<u32>,
+    topology: Option<Topology>,
+) -> Result<Plan, Problems> {
+    let mut problems = Problems::default();
+    let settings = settings(sets, repeats, topology, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let found = Found {
+        file: file.to_owned(),
+        origin: file.to_owned(),
+        text: text.to_owned(),
+    };
+    plan(&found, &settings)
+}
+
 /// A key that the command line, or `[emulated]`, sets.
 #[derive(Clone)]
 struct Setting {

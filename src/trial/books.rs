@@ -29,7 +29,7 @@ use crate::sequence::Conducted;
 use crate::tcp::CloseMode;
 
 /// Where the trial stands, as far as the machine tells.
-fn environment(machine: &Machine) -> Environment {
+pub(super) fn environment(machine: &Machine) -> Environment {
     Environment {
         kernel: machine.kernel.clone(),
         machine: machine.machine.clone(),
@@ -45,7 +45,7 @@ fn environment(machine: &Machine) -> Environment {
 }
 
 /// A record with everything that is known before the trial.
-fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record {
+pub(super) fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record {
     Record {
         schema: SCHEMA.to_owned(),
         linger: Linger {
@@ -68,6 +68,9 @@ fn blank(plan: &TrialPlan, machine: &Machine, started_at: SystemTime) -> Record 
         requests: None,
         server_program: None,
         server: None,
+        exec: None,
+        closings: None,
+        connects: None,
         latency: None,
         rates: None,
         time_wait: None,
@@ -507,6 +510,7 @@ fn timeline(measured: &mut Measured, observed: &Observed) -> Vec<TimelinePoint> 
             failed: point.failed.into_iter().collect(),
             time_wait_client: seen.0,
             time_wait_server: seen.1,
+            open: None,
             p99_us: point.p99_us,
         }
     });

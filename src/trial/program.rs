@@ -47,6 +47,7 @@ impl RealServer {
             names: vec![],
             descriptors: None,
             contained: true,
+            connects: None,
         };
         let stopped = || means.stop.load(Ordering::Relaxed);
         match Server::start(program, &lab.server, means.privilege, address, STARTS_WITHIN, &stopped) {

@@ -2,5 +2,6 @@
 //!
 //! Needs the right to make a network namespace: run as root, or under `unshare --user --map-root-user`.
 mod books;
+mod closings;
 mod namespace;
 mod sight;

@@ -22,7 +22,7 @@ pub enum Direction {
 use Direction::{HigherIsBetter, LowerIsBetter, Neither};
 
 /// Every metric that is compared without being asked for, in the order of the table.
-pub const METRICS: [(&str, Direction); 48] = [
+pub const METRICS: [(&str, Direction); 58] = [
     ("outcomes.ok", HigherIsBetter),
     ("outcomes.failed_total", LowerIsBetter),
     ("offered.not_offered", LowerIsBetter),
@@ -71,6 +71,16 @@ pub const METRICS: [(&str, Direction); 48] = [
     ("pool.latency.request.p99_us", LowerIsBetter),
     ("pool.latency.from_intended_start.p50_us", LowerIsBetter),
     ("pool.latency.from_intended_start.p99_us", LowerIsBetter),
+    ("exec.connections.opened", LowerIsBetter),
+    ("exec.connections.per_request", LowerIsBetter),
+    ("exec.connections.failed", LowerIsBetter),
+    ("exec.connections.requests", Neither),
+    ("exec.connections.requests_per_second", HigherIsBetter),
+    ("exec.connections.client_first_share", Neither),
+    ("exec.seconds", LowerIsBetter),
+    ("exec.cpu_seconds", LowerIsBetter),
+    ("closings.concurrency.peak", Neither),
+    ("closings.closed_first.simultaneous", LowerIsBetter),
 ];
 
 /// Whether a metric is a time that an emulator takes instead of the kernel, or is made from one. What the kernel's timers

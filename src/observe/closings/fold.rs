@@ -1,0 +1,189 @@
+//! Folds segments into the facts of each connection, four-tuple by four-tuple, incarnation by incarnation. Pure.
+//!
+//! A connection that is over is kept a while for late segments: until its four-tuple is used anew, or
+//! [`ENDED_KEPT`] others have ended since. So memory is bounded by what is open; beyond [`FOLLOWED`] four-tuples a new
+//! connection is counted and not followed.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use super::connection::{Change, Connection, Facts};
+use super::header::{ACK, Header, SYN};
+use crate::tcp::{Closer, FourTuple};
+
+/// Four-tuples that can be followed at once (some 150 bytes each).
+pub(super) const FOLLOWED: usize = 1 << 17;
+/// Connections that are over and still in the table.
+const ENDED_KEPT: usize = 1 << 14;
+
+/// Which connections are told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destinations {
+    /// All of the namespace's.
+    Any,
+    /// Those to one of these, where the lab's server listens; others are only counted.
+    To(Vec<SocketAddr>),
+}
+
+impl Destinations {
+    fn include(&self, server: &SocketAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::To(list) => list.contains(server),
+        }
+    }
+}
+
+/// What the fold tells as it happens.
+pub(super) trait Witnessed {
+    /// A connection sent its first SYN.
+    fn opened(&mut self, at: u64);
+    /// So many connections are open now.
+    fn open(&mut self, at: u64, count: u64);
+    /// No more will be learned of this connection.
+    fn settled(&mut self, facts: &Facts);
+}
+
+#[derive(Debug)]
+pub(super) struct Fold {
+    destinations: Destinations,
+    table: HashMap<FourTuple, Connection>,
+    /// Those that are over, in the order of their ends, with what tells the incarnation.
+    ended: VecDeque<(FourTuple, u32)>,
+    followed: usize,
+    ended_kept: usize,
+    open: u64,
+    pub(super) elsewhere: u64,
+    pub(super) strays: u64,
+    pub(super) segments: u64,
+    /// SYNs for which the table had no room, retransmissions included.
+    pub(super) not_followed: u64,
+}
+
+impl Fold {
+    pub(super) fn new(destinations: Destinations) -> Self {
+        Self::bounded(destinations, FOLLOWED, ENDED_KEPT)
+    }
+
+    fn bounded(destinations: Destinations, followed: usize, ended_kept: usize) -> Self {
+        Self {
+            destinations,
+            table: HashMap::new(),
+            ended: VecDeque::new(),
+            followed,
+            ended_kept,
+            open: 0,
+            elsewhere: 0,
+            strays: 0,
+            segments: 0,
+            not_followed: 0,
+        }
+    }
+
+    /// One segment, in the order in which the watch saw them.
+    pub(super) fn see(&mut self, segment: &Header, at: u64, witnessed: &mut impl Witnessed) {
+        self.segments += 1;
+        if segment.has(SYN) && !segment.has(ACK) && !self.crosses(segment) {
+            self.see_syn(segment, at, witnessed);
+            return;
+        }
+        let reversed = segment.tuple.reversed();
+        let (tuple, by) = if self.table.contains_key(&segment.tuple) {
+            (segment.tuple, Closer::Client)
+        } else {
+            (reversed, Closer::Server)
+        };
+        if let Some(connection) = self.table.get_mut(&tuple) {
+            let (change, isn) = (connection.see(segment, by, at), connection.isn());
+            self.apply(change, tuple, isn, at, witnessed);
+        } else if self.destinations.include(&segment.tuple.remote) || self.destinations.include(&segment.tuple.local) {
+            self.strays += 1;
+        }
+    }
+
+    /// Whether a SYN comes from the end to which a SYN is under way: a simultaneous open.
+    fn crosses(&self, syn: &Header) -> bool {
+        let reversed = syn.tuple.reversed();
+        reversed != syn.tuple
+            && self
+                .table
+                .get(&reversed)
+                .is_some_and(|connection| !connection.is_over())
+    }
+
+    fn see_syn(&mut self, syn: &Header, at: u64, witnessed: &mut impl Witnessed) {
+        if !self.destinations.include(&syn.tuple.remote) {
+            self.elsewhere += 1;
+            return;
+        }
+        if let Some(connection) = self.table.get_mut(&syn.tuple) {
+            if connection.isn() == syn.seq {
+                connection.syn_again();
+                return;
+            }
+            let facts = connection.facts(syn.tuple);
+            // It ended unseen: nobody opens a four-tuple anew that is open.
+            if connection.is_open() {
+                self.open -= 1;
+                witnessed.open(at, self.open);
+            }
+            witnessed.settled(&facts);
+        } else if self.table.len() >= self.followed && !self.forget_oldest(witnessed) {
+            self.not_followed += 1;
+            return;
+        }
+        self.table.insert(syn.tuple, Connection::new(syn, at));
+        witnessed.opened(at);
+    }
+
+    fn apply(&mut self, change: Change, tuple: FourTuple, isn: u32, at: u64, witnessed: &mut impl Witnessed) {
+        match change {
+            Change::Nothing => return,
+            Change::Stray => {
+                self.strays += 1;
+                return;
+            }
+            Change::Established => {
+                self.open += 1;
+                witnessed.open(at, self.open);
+                return;
+            }
+            Change::Over | Change::Abandoned => {
+                self.open -= 1;
+                witnessed.open(at, self.open);
+            }
+            Change::Failed => {}
+        }
+        self.ended.push_back((tuple, isn));
+        if self.ended.len() > self.ended_kept {
+            self.forget_oldest(witnessed);
+        }
+    }
+
+    /// Settles the connection that ended longest ago; false where none that is in the table has ended.
+    fn forget_oldest(&mut self, witnessed: &mut impl Witnessed) -> bool {
+        while let Some((tuple, isn)) = self.ended.pop_front() {
+            // Otherwise the four-tuple has been used anew since.
+            if self.table.get(&tuple).is_some_and(|connection| connection.isn() == isn)
+                && let Some(connection) = self.table.remove(&tuple)
+            {
+                witnessed.settled(&connection.facts(tuple));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Settles whatever is left.
+    pub(super) fn finish(&mut self, witnessed: &mut impl Witnessed) {
+        for (tuple, connection) in self.table.drain() {
+            witnessed.settled(&connection.facts(tuple));
+        }
+        self.ended.clear();
+        self.open = 0;
+    }
+}
+
+#[cfg(test)]
+#[path = "fold_tests.rs"]
+mod tests;

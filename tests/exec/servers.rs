@@ -1,0 +1,106 @@
+//! Real servers in the lab's server namespace, and the comparison of two programs against one.
+
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::support::{linger, require, run, said};
+use crate::{agrees_with_the_kernel, exec, exec_as_nobody, number};
+
+const REDIS: &str = "exec redis-server --bind $LINGER_HOST --port $LINGER_PORT --save '' --protected-mode no --dir /";
+
+#[test]
+fn a_real_redis_is_started_waited_for_and_stopped() {
+    require("redis-server", "redis-server");
+    require("redis-cli", "redis-tools");
+    for run in [exec, exec_as_nobody] {
+        let directory = tempdir().unwrap();
+        let command = [
+            "redis-benchmark",
+            "-h",
+            "server.linger",
+            "-t",
+            "get",
+            "-n",
+            "200",
+            "-c",
+            "5",
+            "-q",
+        ];
+        let (record, output) = run(
+            directory.path(),
+            &["--protocol", "redis", "--server-exec", REDIS],
+            &command,
+        );
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        agrees_with_the_kernel(&record);
+        assert!(number(&record, "/exec/connections/opened") >= 5);
+        assert_eq!(record["server"], Value::Null, "nothing is said of what was not counted");
+        assert_eq!(record["exec"]["server"]["ended"], Value::Null);
+    }
+}
+
+#[test]
+fn a_server_that_does_not_start_is_told_with_its_last_lines_and_exit_code_4() {
+    let directory = tempdir().unwrap();
+    let line = "echo no configuration; exit 1";
+    let (record, output) = exec(directory.path(), &["--port", "80", "--server-exec", line], &["true"]);
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    assert_eq!(record["verdict"]["status"], "unavailable");
+    assert!(said(&output).contains("no configuration"), "{}", said(&output));
+}
+
+#[test]
+fn a_real_server_needs_a_port() {
+    let directory = tempdir().unwrap();
+    let output = run(linger(
+        directory.path(),
+        &["exec", "--server-exec", "true", "--", "true"],
+    ));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("on which port?"), "{}", said(&output));
+}
+
+#[test]
+fn a_client_that_keeps_its_connection_no_more_fails_the_gate_and_itself_does_not() {
+    require("curl", "curl");
+    let directory = tempdir().unwrap();
+    let gate = |new: &str| {
+        run(linger(
+            directory.path(),
+            &[
+                "exec",
+                "--protocol",
+                "http",
+                "--repeat",
+                "6",
+                "--against",
+                "curl -sS http://server.linger/1 http://server.linger/2 http://server.linger/3",
+                "--fail-if",
+                "exec.connections.opened > 1.5",
+                "--out",
+                "records",
+                "--",
+                "sh",
+                "-c",
+                new,
+            ],
+        ))
+    };
+    let same = gate("curl -sS http://server.linger/1 http://server.linger/2 http://server.linger/3");
+    assert_eq!(same.status.code(), Some(0), "{}", said(&same));
+    let worse = gate("for i in 1 2 3; do curl -sS http://server.linger/$i; done");
+    assert_eq!(worse.status.code(), Some(3), "{}", said(&worse));
+    assert!(said(&worse).contains("exec.connections.opened"), "{}", said(&worse));
+    // What was recorded compares apart, too.
+    let again = run(linger(
+        directory.path(),
+        &[
+            "compare",
+            "records/exec/base",
+            "records/exec/new",
+            "--fail-if",
+            "exec.connections.opened > 2.9",
+        ],
+    ));
+    assert!(matches!(again.status.code(), Some(0 | 3 | 5)), "{}", said(&again));
+}
