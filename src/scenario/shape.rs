@@ -269,7 +269,11 @@ mod tests {
         }
         let mut found = Vec::new();
         opaque(&load(), "", &mut found);
-        assert_eq!(found, [".matrix[][]"], "only a matrix's values are free");
+        assert_eq!(
+            found,
+            [".emulated[]", ".matrix[][]"],
+            "only the values of a matrix, and of what is set under emulation, are free"
+        );
     }
 
     #[test]
