@@ -8,7 +8,8 @@
 mod bare;
 mod common;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 
 use common::{Exchange, Server, close};
 use linger::load::{Choice, Clock, Control, Work, threads};
@@ -52,10 +53,21 @@ fn ask(work: &mut Work, address: &str, client_closes: bool) {
     work.destinations = vec![to];
     work.request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n{header}\r\n").into_bytes();
     work.load.request_bytes = work.request.len() as u32;
+    // One byte is awaited and the rest read to the FIN; or all of it, where the server says nothing else each time.
+    work.load.response_bytes = if client_closes { 1 } else { response(to, &work.request) };
     if client_closes {
         // Half-close reads on to the peer's FIN: close() with bytes unread would send RST.
         work.close = close(Closer::Client, CloseMode::HalfClose);
     }
+}
+
+/// How long the server's answer is, up to its FIN.
+fn response(to: SocketAddr, request: &[u8]) -> u32 {
+    let mut stream = TcpStream::connect(to).expect("a server that listens");
+    stream.write_all(request).expect("send()");
+    let mut answer = vec![];
+    stream.read_to_end(&mut answer).expect("recv()");
+    answer.len().try_into().expect("a short answer")
 }
 
 fn run(work: &Work, engine: &str) {

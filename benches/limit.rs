@@ -16,8 +16,11 @@ type Client = (&'static str, fn(Exchange, u64) -> Option<f64>);
 
 const BLOCKING: &str = "blocking loop, 1 in flight";
 const BARE: &str = "bare epoll loop";
-const CLIENTS: [Client; 5] = [
+const CLIENTS: [Client; 6] = [
     (BLOCKING, |exchange, n| Some(bare::blocking(exchange, DESTINATION, n))),
+    ("the same, non-blocking, connect() called twice", |exchange, n| {
+        (exchange == Exchange::Reset).then(|| bare::asking_twice(DESTINATION, n))
+    }),
     (BARE, |exchange, n| {
         Some(bare::epoll(exchange, DESTINATION, n, IN_FLIGHT as usize, &[0]))
     }),

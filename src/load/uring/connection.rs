@@ -6,7 +6,7 @@ use crate::load::{Exchange, Work};
 use crate::record::tally::{Cause, Phase};
 use crate::tcp::{CloseMode, Closer};
 
-/// The longest chain: socket, connect, send, recv, and set linger and close, or twice drain.
+/// The longest chain: socket, connect, send, recv, set linger, close.
 const LONGEST: usize = 6;
 
 /// Steps to be linked.
@@ -89,9 +89,6 @@ impl Connection {
 
     fn end(&mut self, work: &Work, chain: Chain) -> Chain {
         match (work.close.closer, work.close.mode) {
-            // What comes before the FIN mostly comes in one piece: the second finds the FIN, or finds it again, and
-            // spares a chain of its own.
-            (Closer::Server, _) if work.load.requests_per_connection > 0 => chain.then(Step::Drain).then(Step::Drain),
             (Closer::Server, _) => chain.then(Step::Drain),
             _ if !work.load.hold.is_zero() => chain,
             (Closer::Client, mode) => closing(mode, chain),
