@@ -27,7 +27,10 @@ fn main() {
     };
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n{header}\r\n").into_bytes();
     let work = Work {
+        pool: None,
         load: LoadPlan {
+            kind: Default::default(),
+            requests: None,
             arrival: Arrival::Max,
             rate: None,
             in_flight: in_flight.parse().expect("a number of connections at once"),

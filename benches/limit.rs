@@ -43,7 +43,10 @@ impl Exchange {
 
     fn work(self, connections: u64) -> Work {
         Work {
+            pool: None,
             load: LoadPlan {
+                kind: Default::default(),
+                requests: None,
                 arrival: Arrival::Max,
                 rate: None,
                 in_flight: IN_FLIGHT,

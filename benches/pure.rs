@@ -19,6 +19,8 @@ fn main() {
 
 fn plan(arrival: Arrival) -> LoadPlan {
     LoadPlan {
+        kind: Default::default(),
+        requests: None,
         arrival,
         rate: (arrival != Arrival::Max).then_some(100_000.0),
         in_flight: 16,
