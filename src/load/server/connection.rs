@@ -147,10 +147,7 @@ impl Connection {
                 self.state = State::Conversing(need);
                 Step::Wait
             }
-            Turn::Again(need) => {
-                self.state = State::Conversing(need);
-                Step::Again
-            }
+            Turn::Again => Step::Again,
             // As it asked for. Whether its own FIN was faster, only the kernel knows.
             Turn::Leave(Leaving::Quit) => Step::End(End::ClosedFirst),
             Turn::Leave(why) => {

@@ -155,8 +155,8 @@ pub(super) enum Need {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     Wait(Need),
-    /// There may be more to do at once, when others have had their turn: what it needs is there, or will be told of.
-    Again(Need),
+    /// There may be more to do at once, when others have had their turn.
+    Again,
     /// Everything is said.
     Leave(Leaving),
     PeerClosed,
@@ -248,12 +248,7 @@ impl Conversation {
                 Err(_) => return Turn::Reset,
             }
         }
-        // What is still to be sent nobody else would ask for: the peer may be waiting for it.
-        Turn::Again(if self.output.is_empty() {
-            Need::Input
-        } else {
-            Need::Output
-        })
+        Turn::Again
     }
 
     /// Sends what is to be sent.
@@ -307,43 +302,5 @@ impl Conversation {
         if self.fails {
             self.session.fail_next();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-
-    use socket2::{Domain, Type};
-
-    use super::*;
-    use crate::load::tests::{server_of, work};
-    use crate::scenario::spec::Protocol;
-
-    #[test]
-    fn a_reply_that_is_due_when_others_get_their_turn_is_sent_in_the_next() {
-        let mut work = work();
-        work.protocol = Protocol::Redis;
-        let mut dialogue = Dialogue::new(&server_of(&work), Clock::start(), (0, 1)).unwrap();
-        let mut conversation = dialogue.open();
-        let (mut client, server) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
-        client.set_send_buffer_size(1 << 20).unwrap();
-        for socket in [&client, &server] {
-            socket.set_nonblocking(true).unwrap();
-        }
-        // A piece is received in one round and dealt with in the next: the last of these rounds makes the reply.
-        let request = |bytes: usize| format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${bytes}\r\n{}\r\n", "x".repeat(bytes));
-        let whole = MAX_MESSAGE * ROUNDS / 2;
-        let request = request(whole - (request(whole).len() - whole));
-        assert_eq!(
-            (request.len(), client.write(request.as_bytes()).unwrap()),
-            (whole, whole)
-        );
-        let (mut buffer, mut counts) = (vec![0; MAX_MESSAGE], ServerSide::default());
-        let mut go_on = || conversation.go_on(&server, &mut dialogue, &mut buffer, &mut counts);
-        assert_eq!(go_on(), Turn::Again(Need::Output));
-        assert_eq!(go_on(), Turn::Wait(Need::Input));
-        let mut reply = [0; 5];
-        assert_eq!((client.read(&mut reply).unwrap(), &reply), (5, b"+OK\r\n"));
     }
 }

@@ -90,7 +90,7 @@ fn offer_by(engine: Choice, threads: u32, work: &Work, control: &Control) -> Res
 }
 
 /// The server that fits the work.
-pub(super) fn server_of(work: &Work) -> ServerWork {
+fn server_of(work: &Work) -> ServerWork {
     ServerWork::of_load(
         ServerPlan {
             listen: true,
