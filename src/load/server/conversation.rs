@@ -22,7 +22,7 @@ use crate::record::schema::ServerSide;
 
 /// No further message is answered while this many bytes wait to be sent.
 const ENOUGH: usize = 64 * 1024;
-/// Rounds before other connections get their turn: a peer that never pauses must not have the thread for itself.
+/// Receptions before other connections get their turn: a peer that never pauses must not have the thread for itself.
 const ROUNDS: usize = 32;
 
 /// What all conversations of a server thread share.
@@ -221,7 +221,8 @@ impl Conversation {
         buffer: &mut [u8],
         counts: &mut ServerSide,
     ) -> Turn {
-        for _ in 0..ROUNDS {
+        let mut received = 0;
+        loop {
             if self.thinking {
                 return Turn::Wait(Need::Time);
             }
@@ -236,6 +237,11 @@ impl Conversation {
             if self.answer(dialogue) {
                 continue;
             }
+            // Not after receiving: what is here already brings no event, and its sender waits for a reply.
+            if received == ROUNDS {
+                return Turn::Again;
+            }
+            received += 1;
             let room = MAX_MESSAGE - self.input.len();
             match stream::receive_some(socket, &mut buffer[..room]) {
                 Ok(Received::Bytes(count)) => {
@@ -248,7 +254,6 @@ impl Conversation {
                 Err(_) => return Turn::Reset,
             }
         }
-        Turn::Again
     }
 
     /// Sends what is to be sent.
