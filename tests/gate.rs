@@ -97,6 +97,9 @@ fn a_pool_made_worse_on_purpose_fails_the_gate_and_the_same_one_passes_it() {
         .iter()
         .find(|metric| metric["metric"] == "pool.connections.opened");
     assert_eq!(opened.unwrap()["verdict"], "worse", "{opened:#?}");
+    // More connections are no success of a pool's.
+    let ended_well = metrics.iter().find(|metric| metric["metric"] == "outcomes.ok");
+    assert_eq!(ended_well.unwrap()["verdict"], "changed", "{ended_well:#?}");
 
     let markdown = shown(&compare(directory, &[&gate[..], &["--format", "markdown"]].concat()));
     assert!(markdown.contains("| pool.churn\\_ratio \\> 1.10 |"), "{markdown}");

@@ -83,6 +83,18 @@ pub const METRICS: [(&str, Direction); 58] = [
     ("closings.closed_first.simultaneous", LowerIsBetter),
 ];
 
+/// Which way a metric improves where the load is of a pool's requests: then how many connections there were, how fast, and
+/// how long each lasted is the pool's doing, and only its churn is good or bad.
+#[must_use]
+pub fn direction_of_pool(metric: &str, direction: Direction) -> Direction {
+    let counts_connections = ["outcomes.ok", "rates.ok_per_second", CONNECTIONS_PER_CPU_SECOND].contains(&metric);
+    if counts_connections || metric.starts_with("latency.session.") {
+        Neither
+    } else {
+        direction
+    }
+}
+
 /// Whether a metric is a time that an emulator takes instead of the kernel, or is made from one. What the kernel's timers
 /// decide (TIME_WAIT's lifetime, when a port is used again) is not.
 #[must_use]

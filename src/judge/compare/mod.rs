@@ -245,10 +245,16 @@ pub fn compare(
 }
 
 fn compare_group(pair: &Pair<'_>, options: &Options) -> Group {
+    let is_pool = pair.base.iter().chain(&pair.new).all(|record| record.pool.is_some());
     let measured = metrics::METRICS.iter().filter_map(|(metric, direction)| {
+        let direction = if is_pool {
+            metrics::direction_of_pool(metric, *direction)
+        } else {
+            *direction
+        };
         let (base, new) = pair.values(metric);
         // What neither side measured says nothing; what one side lacks has to be seen.
-        (!base.is_empty() || !new.is_empty()).then(|| compare_metric(metric, *direction, base, new, options))
+        (!base.is_empty() || !new.is_empty()).then(|| compare_metric(metric, direction, base, new, options))
     });
     Group {
         id: pair.id.clone(),
