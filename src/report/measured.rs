@@ -112,6 +112,14 @@ pub(super) fn outcomes(record: &Record) -> Vec<String> {
         ]);
     }
     lines.extend(aligned_right(&table));
+    lines.extend(record.requests.map(|requests| {
+        format!(
+            "{} sent, {} answered, {} of them with the protocol's error",
+            number::things(requests.sent, "request"),
+            number::count(requests.answered),
+            number::count(requests.errors)
+        )
+    }));
     lines
 }
 
