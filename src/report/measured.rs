@@ -112,14 +112,15 @@ pub(super) fn outcomes(record: &Record) -> Vec<String> {
         ]);
     }
     lines.extend(aligned_right(&table));
-    lines.extend(record.requests.map(|requests| {
-        format!(
-            "{} sent, {} answered, {} of them with the protocol's error",
+    if let Some(requests) = record.requests {
+        let text = format!(
+            "{} sent, {} answered, {} of them with an error",
             number::things(requests.sent, "request"),
             number::count(requests.answered),
             number::count(requests.errors)
-        )
-    }));
+        );
+        lines.extend(wrapped(&text, BODY));
+    }
     lines
 }
 
