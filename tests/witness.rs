@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -318,4 +318,29 @@ fn the_kernels_own_counters_agree_with_nstat() {
     ] {
         assert_eq!(record["counters"]["client"][name], value(full), "{name}");
     }
+}
+
+#[test]
+fn ss_finds_the_same_closes_on_each_side_after_a_quit_that_nobody_waited_for() {
+    let directory = tempdir().unwrap();
+    let arguments = "run quit-libmysqlclient --set server.protocol=mysql --set lab.topology=pair --set load.connections=500 \
+                     --set observe.after=4s --json";
+    let child = start(directory.path(), &arguments.split_whitespace().collect::<Vec<_>>());
+    let client = lab_namespace(child.id(), "client");
+    let server = lab_namespace(child.id(), "server");
+    // As the client names them.
+    let reversed = |tuple: String| {
+        let (local, remote) = tuple.split_once(' ').unwrap();
+        format!("{remote} {local}")
+    };
+    let [client, server] = until("500 closes in TIME_WAIT on either end", || {
+        let client: BTreeSet<String> = ss(&client, "time-wait").into_iter().collect();
+        let server: BTreeSet<String> = ss(&server, "time-wait").into_iter().map(reversed).collect();
+        (client.union(&server).count() == 500).then_some([client, server])
+    });
+    let record = finish(child);
+    let sides = &record["time_wait"]["sides"];
+    let counts = ["client", "server", "both", "neither"].map(|side| sides[side]["count"].as_u64().unwrap() as usize);
+    let both = client.intersection(&server).count();
+    assert_eq!(counts, [client.len() - both, server.len() - both, both, 0], "{sides}");
 }

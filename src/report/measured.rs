@@ -97,6 +97,15 @@ pub(super) fn outcomes(record: &Record) -> Vec<String> {
         lines.push(line);
     }
     lines.extend(failure_table(outcomes.ok, attempted, &outcomes.failed));
+    if let Some(requests) = record.requests {
+        let text = format!(
+            "{} sent, {} answered, {} of them with an error",
+            number::things(requests.sent, "request"),
+            number::count(requests.answered),
+            number::count(requests.errors)
+        );
+        lines.extend(wrapped(&text, BODY));
+    }
     lines
 }
 

@@ -661,3 +661,34 @@ fn what_a_pool_cannot_be_is_told_at_once_with_what_would_mend_it() {
         assert!(told.contains(key), "{key} is missing in\n{told}");
     }
 }
+
+#[test]
+fn what_a_program_in_place_of_the_built_in_server_cannot_be_asked_for_is_told() {
+    let text = "id = \"x\"\nclaim = \"y\"\n[server]\nexec = \"exec redis-server\"\nprotocol = \"redis\"\n[close]\ncloser = \
+                \"server\"\nmode = \"quit-wait\"\n[load]\narrival = \"max\"\nconnections = 1\n";
+    let plan = from_text("x.toml", text).unwrap().trials.remove(0);
+    assert_eq!(plan.server.exec.as_deref(), Some("exec redis-server"));
+    let wrong = text
+        .replace("quit-wait", "abortive")
+        .replace(
+            "exec =",
+            "backlog = 5\nlatency = \"1s\"\nlisten = false\nports = 2\nexec =",
+        )
+        .replace(
+            "[close]",
+            "[lab]\ntopology = \"host\"\n[fill]\nconnections = 1\n[close]",
+        );
+    let found = problems(&wrong).join("\n");
+    for key in [
+        "server.backlog",
+        "server.latency",
+        "server.listen",
+        "server.ports",
+        "lab.topology",
+        "fill",
+        "close.mode",
+    ] {
+        assert!(found.contains(&format!("{key}: ")), "no word on {key}: {found}");
+    }
+    assert!(only_problem(&text.replace("exec redis-server", "")).contains("server.exec: empty"));
+}

@@ -461,7 +461,10 @@ fn reconciled(plan: &TrialPlan, results: &Results) -> Ledger {
         },
         counted: counted(plan, results),
         held: [results.observed.client.held, results.observed.server.held],
-        reused: loads().map(reused).sum(),
+        reused: match fill {
+            None if super::sides::each_its_own(plan, results).is_ok() => Some(0),
+            _ => loads().map(reused).sum(),
+        },
         disconnects: results.load.descriptor_reused,
         seconds: results.observed.end_seconds + results.fill.as_ref().map_or(0.0, |fill| fill.seconds),
         kernel: (results.kernel.major, results.kernel.minor),

@@ -45,7 +45,7 @@ pub(super) fn sides(plan: &TrialPlan, results: &Results) -> Result<Sides, String
 }
 
 /// Whether no four-tuple was used twice.
-fn each_its_own(plan: &TrialPlan, results: &Results) -> Result<(), String> {
+pub(super) fn each_its_own(plan: &TrialPlan, results: &Results) -> Result<(), String> {
     let tally = &results.measured.tally;
     let no_port = [libc::EADDRNOTAVAIL, libc::EADDRINUSE].map(|errno| tally.count(Phase::Connect, Cause::Errno(errno)));
     let in_connect = tally.failures().into_iter().filter(|f| f.phase == Phase::Connect);

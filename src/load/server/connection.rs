@@ -147,7 +147,11 @@ impl Connection {
                 self.state = State::Conversing(need);
                 Step::Wait
             }
-            Turn::Again => Step::Again,
+            Turn::Again => {
+                // A reply may wait to be sent and a message to be dealt with, where no further byte comes. Writable it is.
+                self.state = State::Conversing(Need::Output);
+                Step::Again
+            }
             // As it asked for. Whether its own FIN was faster, only the kernel knows.
             Turn::Leave(Leaving::Quit) => Step::End(End::ClosedFirst),
             Turn::Leave(why) => {

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::namespace::in_fresh_namespace;
+use super::namespace::{in_fresh_namespace, set_sysctl};
 use super::*;
 use crate::load::session;
 use crate::scenario::plan::Manner;
@@ -25,6 +25,8 @@ fn by_itself(protocol: Protocol, closer: Closer, manner: Manner) -> ServerWork {
 fn served(work: ServerWork, visit: impl FnOnce(SocketAddr) + Send + 'static) -> Served {
     let (sender, receiver) = std::sync::mpsc::channel();
     in_fresh_namespace(move || {
+        // Room for a burst that nobody reads yet.
+        set_sysctl("net.ipv4.tcp_rmem", "4096 1048576 4194304");
         let listeners = Listeners::bind(&[([127, 0, 0, 1], 0).into()], 64).unwrap();
         let address = listeners.addresses().unwrap()[0];
         let control = ServerControl::default();
@@ -108,6 +110,27 @@ fn pipelined_requests_are_answered_in_order_however_many() {
         assert_eq!(reader.join().unwrap(), "VALUE k 0 3\r\nxxx\r\nEND\r\n".repeat(50_000));
     });
     assert_eq!(requests(&served).0, 50_000);
+}
+
+#[test]
+fn a_burst_that_takes_all_of_a_connections_turn_is_answered_to_its_end() {
+    // 32 rounds are 16 pieces of 16 KiB, received and answered in turn: then nothing more comes.
+    for pieces in [15.0, 15.5, 16.0, 16.5, 17.0] {
+        let burst = (pieces * 16384.0 / 7.0) as usize;
+        let mut work = by_itself(Protocol::Memcached, Closer::Client, Manner::default());
+        work.server.accept_delay = Duration::from_millis(200);
+        let served = served(work, move |address| {
+            let stream = connect(address);
+            let mut writer = stream.try_clone().unwrap();
+            let mut reader = stream;
+            // All of it is there before the server accepts.
+            socket2::SockRef::from(&writer).set_send_buffer_size(1 << 20).unwrap();
+            writer.write_all(&b"get k\r\n".repeat(burst)).unwrap();
+            let mut replies = vec![0; burst * "VALUE k 0 3\r\nxxx\r\nEND\r\n".len()];
+            reader.read_exact(&mut replies).expect("every reply");
+        });
+        assert_eq!(requests(&served).0, burst as u64);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod closing;
 mod conversing;
 mod failing;
+mod misbehaving;
 mod namespace;
 mod offering;
 mod pooling;

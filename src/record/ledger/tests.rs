@@ -219,3 +219,49 @@ fn who_was_first_with_a_quit_may_be_either_end_or_neither() {
         assert_eq!(find(&ledger, "client endings").kernel, Some(30));
     }
 }
+
+#[test]
+fn what_rests_on_a_foreign_servers_counts_is_not_checked_and_the_rest_is() {
+    let (tally, ours) = (attempts(30, 0, 0), counters(0, 0, 0));
+    let (mut client, server) = (counters(0, 0, 0), counters(30, 0, 0));
+    client.insert("ActiveOpens".into(), 30);
+    let books = |client| {
+        let apart = Counted::Apart {
+            client,
+            server: &server,
+        };
+        let closes = Closes {
+            peer_closed_first: 30,
+            ..Closes::default()
+        };
+        reconcile(&Books {
+            client: closes,
+            server: Closes::default(),
+            accepted: 0,
+            server_books: ServerBooks::Nobodys,
+            counted: apart,
+            held: [0, 30],
+            ..books(&tally, &ours, 30, 0)
+        })
+    };
+    let ledger = books(&client);
+    assert!(ledger.balanced, "{:?}", ledger.rows);
+    let unchecked: Vec<&str> = ledger
+        .rows
+        .iter()
+        .filter(|row| row.kernel.is_none())
+        .map(|row| &*row.name)
+        .collect();
+    let servers = [
+        "server accepts",
+        "aborts, server",
+        "resets, server",
+        "TIME_WAIT made, server",
+        "TIME_WAIT held, server",
+    ];
+    assert_eq!(unchecked, servers);
+    // The client's own are checked as ever: one of its connections is in TIME_WAIT against our books.
+    let mut off = client.clone();
+    off.insert("TW".into(), 1);
+    assert!(!books(&off).balanced);
+}
