@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use linger::foreign::connects::{Choice, Way, prepare};
 use linger::record::schema::Connects;
 use linger::tcp::Loss;
+use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -51,10 +52,28 @@ fn ports(range: &str) {
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).unwrap();
 }
 
+/// After fork(): the program becomes a child of this process, which waits for it and ends as it does.
+fn divide() {
+    // SAFETY: system calls alone.
+    unsafe {
+        let program = libc::fork();
+        if program != 0 {
+            let mut status = 0;
+            libc::waitpid(program, &raw mut status, 0);
+            libc::_exit(libc::WEXITSTATUS(status) + 128 * i32::from(libc::WIFSIGNALED(status)));
+        }
+    }
+}
+
 fn observed(mut command: Command, choice: Choice) -> (Output, Option<Way>, Connects) {
     let (hook, supervisor) = prepare(choice).unwrap();
     // SAFETY: the hook makes system calls alone.
-    unsafe { command.pre_exec(move || hook.install()) };
+    unsafe {
+        command.pre_exec(move || {
+            divide();
+            hook.install()
+        })
+    };
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -184,12 +203,13 @@ fn further_calls_on_a_socket_that_connects_are_no_attempts() {
     let (_, ways) = in_all_ways("twice", 0, nothing);
     for connects in ways {
         assert_eq!((connects.attempts, connects.ok), (3, 1), "{connects:?}");
-        // The errno that the second call fetched; the third call tried anew, and failed later.
+        // The second call fetched the first one's errno, the third tried anew, and the fourth fetched that one's.
         assert_eq!(
             failed(&connects),
-            BTreeMap::from([("ECONNREFUSED".to_owned(), 1)]),
+            BTreeMap::from([("ECONNREFUSED".to_owned(), 2)]),
             "{connects:?}"
         );
+        assert_eq!(connects.repeated_calls, 5);
     }
 }
 
@@ -217,7 +237,7 @@ fn threads_and_children_are_observed() {
 fn what_is_not_tcp_passes_untouched() {
     let (_, ways) = in_all_ways("others", 0, nothing);
     for connects in ways {
-        assert_eq!((connects.attempts, connects.other_calls), (0, 4), "{connects:?}");
+        assert_eq!((connects.attempts, connects.other_calls), (0, 3), "{connects:?}");
     }
     let (_, ways) = in_all_ways("six", 0, nothing);
     for connects in ways {
@@ -248,12 +268,22 @@ fn signals_and_time_outs_end_a_call_that_nobody_answers_as_ever() {
         );
         assert_eq!(connects.unknown + connects.connecting_at_end, 3);
     }
-    let (said, ways) = in_all_ways("signals", 200, nothing);
-    let saw = counts(&said);
+    let (text, ways) = in_all_ways("signals_restarting", 200, nothing);
+    let saw = counts(&text);
     assert_eq!((saw["OK"], saw["ECONNREFUSED"]), (200, 200));
     for connects in ways {
         assert_eq!((connects.attempts, connects.ok), (400, 200), "{connects:?}");
     }
+    // Of a handler that does not let the kernel begin the call anew, only tracing shows no trace.
+    let (text, way, connects) = inside(|| {
+        let (_listener, address) = listener();
+        let (output, way, connects) = observed(script("signals", address.port(), 200), Choice::Trace);
+        (said(&output), way, connects)
+    });
+    let saw = counts(&text);
+    assert_eq!(way, Some(Way::Trace));
+    assert_eq!((saw["OK"], saw["ECONNREFUSED"]), (200, 200));
+    assert_eq!(connects.attempts, 400, "{connects:?}");
 }
 
 #[test]
@@ -288,6 +318,26 @@ fn a_program_that_does_not_start_leaves_nobody_waiting() {
     assert_eq!(supervisor.way(), None);
     let connects = supervisor.finish();
     assert!(connects.notes[0].contains("did not start"), "{:?}", connects.notes);
+}
+
+#[test]
+fn a_direct_child_is_not_traced_since_the_tracer_would_take_its_end_away() {
+    inside(|| {
+        let (hook, supervisor) = prepare(Choice::Trace).unwrap();
+        let mut command = Command::new("true");
+        // SAFETY: the hook makes system calls alone.
+        unsafe { command.pre_exec(move || hook.install()) };
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        assert_eq!(supervisor.way(), None);
+        assert!(child.wait().unwrap().success());
+        let connects = supervisor.finish();
+        assert!(
+            connects.notes[0].contains("child of linger's own"),
+            "{:?}",
+            connects.notes
+        );
+    });
 }
 
 #[test]
