@@ -52,11 +52,30 @@ fn ports(range: &str) {
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).unwrap();
 }
 
+/// What surrounds the program.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Around {
+    Nothing,
+    /// A PID namespace in which it is process 1, and a user namespace that maps nobody.
+    Namespaces,
+    /// It is user 65534, without capabilities.
+    Nobody,
+}
+
 /// After fork(): the program becomes a child of this process, which waits for it and ends as it does.
-fn divide() {
+fn divide(around: Around) {
     // SAFETY: system calls alone.
     unsafe {
+        if around == Around::Namespaces {
+            assert_eq!(libc::unshare(libc::CLONE_NEWPID), 0);
+        }
         let program = libc::fork();
+        if program == 0 && around == Around::Namespaces {
+            libc::unshare(libc::CLONE_NEWUSER);
+        }
+        if program == 0 && around == Around::Nobody {
+            libc::setuid(65534);
+        }
         if program != 0 {
             let mut status = 0;
             libc::waitpid(program, &raw mut status, 0);
@@ -65,12 +84,16 @@ fn divide() {
     }
 }
 
-fn observed(mut command: Command, choice: Choice) -> (Output, Option<Way>, Connects) {
+fn observed(command: Command, choice: Choice) -> (Output, Option<Way>, Connects) {
+    observed_in(Around::Nothing, command, choice)
+}
+
+fn observed_in(around: Around, mut command: Command, choice: Choice) -> (Output, Option<Way>, Connects) {
     let (hook, supervisor) = prepare(choice).unwrap();
     // SAFETY: the hook makes system calls alone.
     unsafe {
         command.pre_exec(move || {
-            divide();
+            divide(around);
             hook.install()
         })
     };
@@ -140,6 +163,15 @@ fn failed(connects: &Connects) -> BTreeMap<String, u64> {
 }
 
 fn nothing(_: &TcpListener) {}
+
+/// No SYN is answered any more.
+fn deafen(listener: &TcpListener) {
+    let losing_syn = Loss {
+        with: 2,
+        ..Loss::default()
+    };
+    SockRef::from(listener).attach_filter(&losing_syn.program()).unwrap();
+}
 
 #[test]
 fn ports_that_are_exhausted_are_counted_exactly_as_the_program_saw_it() {
@@ -252,14 +284,7 @@ fn what_is_not_tcp_passes_untouched() {
 
 #[test]
 fn signals_and_time_outs_end_a_call_that_nobody_answers_as_ever() {
-    let deaf = |listener: &TcpListener| {
-        let losing_syn = Loss {
-            with: 2,
-            ..Loss::default()
-        };
-        SockRef::from(listener).attach_filter(&losing_syn.program()).unwrap();
-    };
-    let (_, ways) = in_all_ways("slow", 0, deaf);
+    let (_, ways) = in_all_ways("slow", 0, deafen);
     for connects in ways {
         assert_eq!(
             (connects.attempts, connects.ok, connects.failed.len()),
@@ -309,6 +334,73 @@ fn strace_counts_the_same_calls_and_errors() {
         let unavailable = inet.iter().filter(|line| line.contains("EADDRNOTAVAIL")).count() as u64;
         assert_eq!(failed(&connects)["EADDRNOTAVAIL"], unavailable, "{trace}");
     });
+}
+
+#[test]
+fn a_program_in_namespaces_of_its_own_is_observed() {
+    for (choice, expected) in &WAYS[1..] {
+        inside(|| {
+            let (_listener, address) = listener();
+            let command = script("threads", address.port(), 5);
+            let (output, way, connects) = observed_in(Around::Namespaces, command, *choice);
+            assert_eq!(way, *expected, "{:?}", connects.notes);
+            assert_eq!(counts(&said(&output))["OK"], 40);
+            assert_eq!((connects.attempts, connects.ok), (80, 40), "{connects:?}");
+            assert!(connects.notes.is_empty(), "{:?}", connects.notes);
+        });
+    }
+}
+
+#[test]
+fn without_capabilities_the_program_renounces_new_privileges_and_it_is_said() {
+    for (choice, expected) in &WAYS[1..] {
+        inside(|| {
+            let mut command = Command::new("curl");
+            command.args(["-s", "http://127.0.0.1:9/"]);
+            let (output, way, connects) = observed_in(Around::Nobody, command, *choice);
+            assert_eq!(
+                (output.status.code(), way),
+                (Some(7), *expected),
+                "{:?}",
+                connects.notes
+            );
+            assert_eq!(connects.attempts, 1, "{connects:?}");
+            assert!(
+                connects.notes[0].contains("PR_SET_NO_NEW_PRIVS"),
+                "{:?}",
+                connects.notes
+            );
+        });
+    }
+}
+
+#[test]
+fn a_program_that_is_killed_while_it_connects_leaves_nobody_waiting() {
+    for (choice, expected) in &WAYS[1..] {
+        inside(|| {
+            let (listener, address) = listener();
+            deafen(&listener);
+            let mut command = Command::new("timeout");
+            let inner = script("refused_then_waits", address.port(), 3);
+            command
+                .args(["-s", "KILL", "1"])
+                .arg(inner.get_program())
+                .args(inner.get_args());
+            let (output, way, connects) = observed(command, *choice);
+            assert!(!output.status.success());
+            assert_eq!(way, *expected);
+            assert_eq!(
+                failed(&connects),
+                BTreeMap::from([("ECONNREFUSED".to_owned(), 3)]),
+                "{connects:?}"
+            );
+            assert_eq!(
+                (connects.attempts, connects.unknown + connects.connecting_at_end),
+                (4, 1),
+                "{connects:?}"
+            );
+        });
+    }
 }
 
 #[test]

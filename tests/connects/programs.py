@@ -47,6 +47,11 @@ def refused():
         blocking(nobody)
 
 
+def refused_then_waits():
+    refused()
+    blocking(here)
+
+
 def exhaustion():
     for _ in range(count):
         blocking(here)

@@ -56,6 +56,19 @@ pub(super) struct Listener {
     turn: Mutex<()>,
 }
 
+/// A caller that waits for its answer, and gets it when this is dropped, whatever happens before.
+struct Waiting<'a> {
+    listener: &'a Listener,
+    id: u64,
+    answer: Answer,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.listener.send(self.id, self.answer);
+    }
+}
+
 impl Listener {
     pub(super) fn new(descriptor: OwnedFd) -> Self {
         // From Linux 6.6 the program's thread is woken where we run, as in a call of a function. Elsewhere it is slower.
@@ -85,9 +98,16 @@ impl Listener {
             };
             if let Some(call) = received {
                 let begun = Instant::now();
-                let (answer, took) = self.answer(&call, observer);
-                self.send(call.id, answer);
-                observer.watched.stopped(1, nanos(begun.elapsed().saturating_sub(took)));
+                let mut waiting = Waiting {
+                    listener: self,
+                    id: call.id,
+                    answer: Answer::Continue,
+                };
+                let took;
+                (waiting.answer, took) = self.answer(&call, observer);
+                drop(waiting);
+                let stood = begun.elapsed().saturating_sub(took);
+                observer.watched.stopped(1, nanos(stood));
             }
         }
     }
