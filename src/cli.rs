@@ -259,8 +259,11 @@ pub(crate) struct Exec {
     /// With --against, when to fail: `METRIC > RATIO` on new/base, or `new: CEL` over each new record
     #[arg(long, value_name = "EXPR", requires = "against")]
     pub(crate) fail_if: Vec<String>,
+    /// How the program's connect() calls are observed; the default is notify, or ptrace where the kernel refuses that
+    #[arg(long, value_name = "WAY")]
+    pub(crate) trace: Option<TraceWay>,
     /// Do not observe the program's connect() calls: what they fail with is then unknown
-    #[arg(long)]
+    #[arg(long, conflicts_with = "trace")]
     pub(crate) no_trace: bool,
     /// Write records to DIR/exec/<UTC time>.jsonl (default: results)
     #[arg(long, value_name = "DIR")]
@@ -277,6 +280,14 @@ pub(crate) struct Exec {
 const EXEC_HELP: &str = "Exit codes: the program's own; 128 and the signal's number where one ended it; 124 after --timeout; 126 it \
 cannot be executed; 127 there is no such program · where it was not run: 2 invalid usage · 4 the lab or the server is \
 unavailable · 1 internal error · with --against those of compare: 0, 3 a limit is crossed, 5 inconclusive";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TraceWay {
+    /// seccomp user notification, Linux 5.6 and later
+    Notify,
+    /// ptrace(2): the program can trace nothing itself, and runs more slowly
+    Ptrace,
+}
 
 /// spec::Protocol as clap lists it, without that of silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

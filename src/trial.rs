@@ -2,7 +2,7 @@
 //! together.
 //!
 //! Order: lab → sysctls read back → listeners → prediction → observer → (fill) → server → client → (load) → rest and last look →
-//! observe.after → books. Nothing here judges or prints.
+//! observe.after → books. A program of somebody else's takes the place of the load in `exec`. Nothing here judges or prints.
 #![forbid(unsafe_code)]
 
 mod books;

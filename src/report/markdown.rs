@@ -5,7 +5,7 @@
 use super::pool::came_of;
 use super::style::Style;
 use super::{cell_text, expectation, number, plain, sides, status_name, terminal};
-use crate::record::schema::Record;
+use crate::record::schema::{Connects, ExecRan, Record};
 
 /// A table of the records, a row each; of a single record its details too.
 #[must_use]
@@ -50,18 +50,51 @@ fn cells(record: &Record) -> [String; 9] {
             kinds.join(", ")
         }
     });
+    let exec = record.exec.as_ref();
     [
         text("id"),
         cell_text(record),
-        text("claim"),
+        exec.map_or_else(|| text("claim"), |exec| format!("`{}`", exec.command.join(" "))),
         record.environment.kernel.clone(),
         record.prediction.as_ref().map(sides::capacity).unwrap_or_default(),
         came.map(|(ok, _, _)| format!("{} ok", number::count(ok)))
+            .or_else(|| exec.map(opened))
             .unwrap_or_default(),
-        failures.unwrap_or_default(),
+        failures
+            .or_else(|| record.connects.as_ref().map(without_connection))
+            .unwrap_or_default(),
         status_name(record.verdict.status).to_owned(),
         record.started_at.clone(),
     ]
+}
+
+/// `2,000 opened for 2,000 requests`.
+fn opened(exec: &ExecRan) -> String {
+    let connections = &exec.connections;
+    let opened = connections.opened.map_or_else(
+        || "unknown".to_owned(),
+        |opened| format!("{} opened", number::count(opened)),
+    );
+    match connections.requests {
+        Some(requests) => format!("{opened} for {}", number::things(requests, "request")),
+        None => opened,
+    }
+}
+
+/// A foreign program's failed connect() calls by errno.
+fn without_connection(connects: &Connects) -> String {
+    let failed = connects.failed.iter();
+    let mut kinds: Vec<String> = failed
+        .map(|failed| format!("{} `connect:{}`", number::count(failed.count), failed.errno))
+        .collect();
+    if connects.failed_later > 0 {
+        kinds.push(format!("{} after EINPROGRESS", number::count(connects.failed_later)));
+    }
+    if kinds.is_empty() {
+        "none".to_owned()
+    } else {
+        kinds.join(", ")
+    }
 }
 
 pub(super) fn row<const N: usize>(cells: [String; N]) -> String {

@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use linger::foreign::connects::{Choice, Way, prepare};
 use linger::record::schema::Connects;
 use linger::tcp::Loss;
+use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -51,10 +52,51 @@ fn ports(range: &str) {
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).unwrap();
 }
 
-fn observed(mut command: Command, choice: Choice) -> (Output, Option<Way>, Connects) {
+/// What surrounds the program.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Around {
+    Nothing,
+    /// A PID namespace in which it is process 1, and a user namespace that maps nobody.
+    Namespaces,
+    /// It is user 65534, without capabilities.
+    Nobody,
+}
+
+/// After fork(): the program becomes a child of this process, which waits for it and ends as it does.
+fn divide(around: Around) {
+    // SAFETY: system calls alone.
+    unsafe {
+        if around == Around::Namespaces {
+            assert_eq!(libc::unshare(libc::CLONE_NEWPID), 0);
+        }
+        let program = libc::fork();
+        if program == 0 && around == Around::Namespaces {
+            libc::unshare(libc::CLONE_NEWUSER);
+        }
+        if program == 0 && around == Around::Nobody {
+            libc::setuid(65534);
+        }
+        if program != 0 {
+            let mut status = 0;
+            libc::waitpid(program, &raw mut status, 0);
+            libc::_exit(libc::WEXITSTATUS(status) + 128 * i32::from(libc::WIFSIGNALED(status)));
+        }
+    }
+}
+
+fn observed(command: Command, choice: Choice) -> (Output, Option<Way>, Connects) {
+    observed_in(Around::Nothing, command, choice)
+}
+
+fn observed_in(around: Around, mut command: Command, choice: Choice) -> (Output, Option<Way>, Connects) {
     let (hook, supervisor) = prepare(choice).unwrap();
     // SAFETY: the hook makes system calls alone.
-    unsafe { command.pre_exec(move || hook.install()) };
+    unsafe {
+        command.pre_exec(move || {
+            divide(around);
+            hook.install()
+        })
+    };
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -122,6 +164,15 @@ fn failed(connects: &Connects) -> BTreeMap<String, u64> {
 
 fn nothing(_: &TcpListener) {}
 
+/// No SYN is answered any more.
+fn deafen(listener: &TcpListener) {
+    let losing_syn = Loss {
+        with: 2,
+        ..Loss::default()
+    };
+    SockRef::from(listener).attach_filter(&losing_syn.program()).unwrap();
+}
+
 #[test]
 fn ports_that_are_exhausted_are_counted_exactly_as_the_program_saw_it() {
     let few = |_: &TcpListener| ports("40000 40019");
@@ -184,12 +235,13 @@ fn further_calls_on_a_socket_that_connects_are_no_attempts() {
     let (_, ways) = in_all_ways("twice", 0, nothing);
     for connects in ways {
         assert_eq!((connects.attempts, connects.ok), (3, 1), "{connects:?}");
-        // The errno that the second call fetched; the third call tried anew, and failed later.
+        // The second call fetched the first one's errno, the third tried anew, and the fourth fetched that one's.
         assert_eq!(
             failed(&connects),
-            BTreeMap::from([("ECONNREFUSED".to_owned(), 1)]),
+            BTreeMap::from([("ECONNREFUSED".to_owned(), 2)]),
             "{connects:?}"
         );
+        assert_eq!(connects.repeated_calls, 5);
     }
 }
 
@@ -217,7 +269,7 @@ fn threads_and_children_are_observed() {
 fn what_is_not_tcp_passes_untouched() {
     let (_, ways) = in_all_ways("others", 0, nothing);
     for connects in ways {
-        assert_eq!((connects.attempts, connects.other_calls), (0, 4), "{connects:?}");
+        assert_eq!((connects.attempts, connects.other_calls), (0, 3), "{connects:?}");
     }
     let (_, ways) = in_all_ways("six", 0, nothing);
     for connects in ways {
@@ -232,14 +284,7 @@ fn what_is_not_tcp_passes_untouched() {
 
 #[test]
 fn signals_and_time_outs_end_a_call_that_nobody_answers_as_ever() {
-    let deaf = |listener: &TcpListener| {
-        let losing_syn = Loss {
-            with: 2,
-            ..Loss::default()
-        };
-        SockRef::from(listener).attach_filter(&losing_syn.program()).unwrap();
-    };
-    let (_, ways) = in_all_ways("slow", 0, deaf);
+    let (_, ways) = in_all_ways("slow", 0, deafen);
     for connects in ways {
         assert_eq!(
             (connects.attempts, connects.ok, connects.failed.len()),
@@ -248,12 +293,22 @@ fn signals_and_time_outs_end_a_call_that_nobody_answers_as_ever() {
         );
         assert_eq!(connects.unknown + connects.connecting_at_end, 3);
     }
-    let (said, ways) = in_all_ways("signals", 200, nothing);
-    let saw = counts(&said);
+    let (text, ways) = in_all_ways("signals_restarting", 200, nothing);
+    let saw = counts(&text);
     assert_eq!((saw["OK"], saw["ECONNREFUSED"]), (200, 200));
     for connects in ways {
         assert_eq!((connects.attempts, connects.ok), (400, 200), "{connects:?}");
     }
+    // Of a handler that does not let the kernel begin the call anew, only tracing shows no trace.
+    let (text, way, connects) = inside(|| {
+        let (_listener, address) = listener();
+        let (output, way, connects) = observed(script("signals", address.port(), 200), Choice::Trace);
+        (said(&output), way, connects)
+    });
+    let saw = counts(&text);
+    assert_eq!(way, Some(Way::Trace));
+    assert_eq!((saw["OK"], saw["ECONNREFUSED"]), (200, 200));
+    assert_eq!(connects.attempts, 400, "{connects:?}");
 }
 
 #[test]
@@ -282,12 +337,99 @@ fn strace_counts_the_same_calls_and_errors() {
 }
 
 #[test]
+fn a_program_in_namespaces_of_its_own_is_observed() {
+    for (choice, expected) in &WAYS[1..] {
+        inside(|| {
+            let (_listener, address) = listener();
+            let command = script("threads", address.port(), 5);
+            let (output, way, connects) = observed_in(Around::Namespaces, command, *choice);
+            assert_eq!(way, *expected, "{:?}", connects.notes);
+            assert_eq!(counts(&said(&output))["OK"], 40);
+            assert_eq!((connects.attempts, connects.ok), (80, 40), "{connects:?}");
+            assert!(connects.notes.is_empty(), "{:?}", connects.notes);
+        });
+    }
+}
+
+#[test]
+fn without_capabilities_the_program_renounces_new_privileges_and_it_is_said() {
+    for (choice, expected) in &WAYS[1..] {
+        inside(|| {
+            let mut command = Command::new("curl");
+            command.args(["-s", "http://127.0.0.1:9/"]);
+            let (output, way, connects) = observed_in(Around::Nobody, command, *choice);
+            assert_eq!(
+                (output.status.code(), way),
+                (Some(7), *expected),
+                "{:?}",
+                connects.notes
+            );
+            assert_eq!(connects.attempts, 1, "{connects:?}");
+            assert!(
+                connects.notes[0].contains("PR_SET_NO_NEW_PRIVS"),
+                "{:?}",
+                connects.notes
+            );
+        });
+    }
+}
+
+#[test]
+fn a_program_that_is_killed_while_it_connects_leaves_nobody_waiting() {
+    for (choice, expected) in &WAYS[1..] {
+        inside(|| {
+            let (listener, address) = listener();
+            deafen(&listener);
+            let mut command = Command::new("timeout");
+            let inner = script("refused_then_waits", address.port(), 3);
+            command
+                .args(["-s", "KILL", "1"])
+                .arg(inner.get_program())
+                .args(inner.get_args());
+            let (output, way, connects) = observed(command, *choice);
+            assert!(!output.status.success());
+            assert_eq!(way, *expected);
+            assert_eq!(
+                failed(&connects),
+                BTreeMap::from([("ECONNREFUSED".to_owned(), 3)]),
+                "{connects:?}"
+            );
+            assert_eq!(
+                (connects.attempts, connects.unknown + connects.connecting_at_end),
+                (4, 1),
+                "{connects:?}"
+            );
+        });
+    }
+}
+
+#[test]
 fn a_program_that_does_not_start_leaves_nobody_waiting() {
     let (hook, supervisor) = prepare(Choice::Automatic).unwrap();
     drop(hook);
     assert_eq!(supervisor.way(), None);
     let connects = supervisor.finish();
     assert!(connects.notes[0].contains("did not start"), "{:?}", connects.notes);
+}
+
+#[test]
+fn a_direct_child_is_not_traced_since_the_tracer_would_take_its_end_away() {
+    inside(|| {
+        let (hook, supervisor) = prepare(Choice::Trace).unwrap();
+        let mut command = Command::new("true");
+        // SAFETY: the hook makes system calls alone.
+        unsafe { command.pre_exec(move || hook.install()) };
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        assert_eq!(supervisor.way(), None);
+        assert!(child.wait().unwrap().success());
+        let connects = supervisor.finish();
+        assert!(
+            connects.notes[0].contains("child of linger's own"),
+            "{:?}",
+            connects.notes
+        );
+    });
 }
 
 #[test]

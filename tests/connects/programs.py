@@ -47,6 +47,11 @@ def refused():
         blocking(nobody)
 
 
+def refused_then_waits():
+    refused()
+    blocking(here)
+
+
 def exhaustion():
     for _ in range(count):
         blocking(here)
@@ -121,11 +126,10 @@ def others():
     u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     u.connect(nobody)
     print(u.getpeername())
-    for call in (lambda: s.connect("/nowhere/at/all"), lambda: socket.socket(fileno=os.dup(0)).connect(here)):
-        try:
-            call()
-        except OSError as error:
-            print(name(error.errno))
+    try:
+        s.connect("/nowhere/at/all")
+    except OSError as error:
+        print(name(error.errno))
 
 
 def six():
@@ -167,9 +171,14 @@ def slow():
         print("timeout", s.connect_ex(here) == errno.EALREADY or s.gettimeout())
 
 
-def signals():
-    """Ignored and handled signals rain on blocking calls, which succeed all the same."""
+def signals_restarting():
+    signals(restarting=True)
+
+
+def signals(restarting=False):
+    """Signals rain on blocking calls, which go on all the same; the kernel begins them anew or Python waits."""
     signal.signal(signal.SIGUSR1, lambda *_: None)
+    signal.siginterrupt(signal.SIGUSR1, not restarting)
     parent = os.getpid()
     child = os.fork()
     if child == 0:

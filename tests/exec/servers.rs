@@ -39,6 +39,53 @@ fn a_real_redis_is_started_waited_for_and_stopped() {
     }
 }
 
+/// A data directory for MariaDB, and the line that serves it.
+fn mariadb(folder: &std::path::Path) -> String {
+    require("mariadbd", "mariadb-server");
+    let place = folder.display();
+    let output = std::process::Command::new("mariadb-install-db")
+        .args([
+            "--no-defaults",
+            "--skip-test-db",
+            "--auth-root-authentication-method=normal",
+        ])
+        .arg(format!("--datadir={place}/data"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let users = "CREATE USER linger@'%' IDENTIFIED BY 'secret';";
+    std::fs::write(folder.join("users.sql"), users).unwrap();
+    format!(
+        "PATH=$PATH:/usr/sbin; exec mariadbd --no-defaults --user=root --skip-name-resolve --bind-address=$LINGER_HOST \
+         --port=$LINGER_PORT --datadir={place}/data --init-file={place}/users.sql --socket={place}/socket \
+         --pid-file={place}/pid"
+    )
+}
+
+#[test]
+fn the_mariadb_client_leaves_time_wait_where_a_real_server_and_it_decide() {
+    require("mariadb", "mariadb-client");
+    let directory = tempdir().unwrap();
+    let server = mariadb(directory.path());
+    let line = "for i in 1 2 3 4 5; do mariadb --no-defaults -h server.linger -u linger -psecret --skip-ssl -e 'SELECT 1'; done";
+    let (record, output) = exec(
+        directory.path(),
+        &[
+            "--protocol",
+            "mysql",
+            "--server-exec",
+            &server,
+            "--server-within",
+            "60s",
+        ],
+        &["sh", "-c", line],
+    );
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    agrees_with_the_kernel(&record);
+    assert_eq!(number(&record, "/exec/connections/opened"), 5);
+    assert_eq!(number(&record, "/connects/ok"), 5);
+}
+
 #[test]
 fn a_server_that_does_not_start_is_told_with_its_last_lines_and_exit_code_4() {
     let directory = tempdir().unwrap();

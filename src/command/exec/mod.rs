@@ -150,10 +150,11 @@ impl Session<'_> {
             timeout: self.options.timeout,
             server_within: self.options.server_within,
             stdout_is_taken: self.options.json,
-            connects: if self.options.no_trace {
-                Choice::Off
-            } else {
-                Choice::Automatic
+            connects: match self.options.trace {
+                _ if self.options.no_trace => Choice::Off,
+                None => Choice::Automatic,
+                Some(cli::TraceWay::Notify) => Choice::Notify,
+                Some(cli::TraceWay::Ptrace) => Choice::Trace,
             },
             descriptors: self.own_descriptors,
         };

@@ -6,8 +6,8 @@
 //! - [`Way::Notify`], seccomp user notification (Linux 5.6, for pidfd_getfd()): the call stops in the kernel, and linger
 //!   makes it in the program's place on a copy of its socket. See `notify`.
 //! - [`Way::Trace`], ptrace(2) with a seccomp filter: the program makes the call itself between two stops. See `trace`.
-//!   A program that is traced can trace nothing itself (strace, gdb inside), and everything that it calls more slowly:
-//!   it is the second choice.
+//!   A program that is traced can be traced by nobody else (strace, gdb inside), and it must be the child of another process
+//!   than linger (as below the first process of its tree): it is the second choice.
 //!
 //! Both trap connect(2) of x86_64 programs alone; 32-bit programs and io_uring's connect are not seen. What is no TCP
 //! socket, or no address of IPv4 or IPv6, passes untouched and is counted as such.
@@ -40,11 +40,16 @@
 //! # What the program sees
 //!
 //! The same results as without. `Notify`: a connect() of a blocking socket that is not decided within one tick is left to the
-//! program itself, so that signals and SO_SNDTIMEO do what they do. From Linux 5.19 a signal that comes in those
-//! few milliseconds waits for their end; before, it interrupts the call as it interrupts connect(), and a call that the
-//! kernel starts anew finds the socket connecting. A copy of a socket never outlives the stop: closing a socket is the
-//! program's own. Installing the filter takes CAP_SYS_ADMIN in the program's user namespace; without, the process
-//! renounces new privileges (PR_SET_NO_NEW_PRIVS: setuid programs that it starts stay unprivileged), and a note says so.
+//! program itself, so that signals do what they do; one with a send time-out of its own is left to it from the first.
+//! From Linux 5.19 a signal that comes while linger makes the call (a tick at most) waits for its end; before, it interrupts
+//! the call as it interrupts connect(). One difference remains: a signal that comes in the microseconds before linger takes
+//! the call up ends it before it has begun. The kernel begins it anew where the handler allows that (SA_RESTART); elsewhere
+//! the program gets EINTR, and there is no connection under way that it could wait for. A program that is rained on by
+//! signals without SA_RESTART should be traced.
+//!
+//! A copy of a socket never outlives the stop: closing a socket is the program's own. Installing the filter takes
+//! CAP_SYS_ADMIN in the program's user namespace; without, the process renounces new privileges (PR_SET_NO_NEW_PRIVS: setuid
+//! programs that it starts stay unprivileged), and a note says so.
 //!
 //! # What stays unknown
 //!
@@ -300,6 +305,10 @@ impl Work {
                 .note(format!("connect() could not be observed by ptrace: {why}"));
             None
         };
+        // The kernel would let the tracer's wait be that of its process, and nobody else would learn how the program ended.
+        if process::parent_of(process).is_ok_and(|parent| parent == std::process::id().cast_signed()) {
+            return refused("it is a child of linger's own, whose end would be lost to who waits for it".to_owned());
+        }
         if let Err(error) = trace::seize(process) {
             return refused(error.to_string());
         }

@@ -4,7 +4,7 @@
 //! longer than a few milliseconds: a non-blocking socket's connect() answers at once; a blocking one's is made with a send
 //! time-out (SO_SNDTIMEO, which connect() obeys) of [`PATIENCE`], put back before the program goes on. What is not
 //! decided by then the program waits for itself: its own call is let through (SECCOMP_USER_NOTIF_FLAG_CONTINUE), finds the
-//! socket connecting, and waits as it would have, signals and its own time-out included.
+//! socket connecting, and waits as it would have, signals included.
 #![allow(unsafe_code)] // The listener's requests: ioctl(2) with structures that nix has no names for.
 
 use std::io;
@@ -23,6 +23,9 @@ use super::watched::{About, Observer, nanos};
 
 /// How long a blocking connect() is waited for in the program's place. The kernel rounds it up to a tick (1 to 10 ms).
 const PATIENCE: Duration = Duration::from_millis(1);
+/// For the record.
+const TIMED: &str = "what connect() gave on blocking sockets with a send time-out (SO_SNDTIMEO) is unknown: only tracing \
+                     could tell without changing it";
 /// Threads that take turns.
 pub(super) const THREADS: usize = 4;
 
@@ -51,6 +54,19 @@ fn padded<T>(known: T) -> Padded<T> {
 pub(super) struct Listener {
     descriptor: OwnedFd,
     turn: Mutex<()>,
+}
+
+/// A caller that waits for its answer, and gets it when this is dropped, whatever happens before.
+struct Waiting<'a> {
+    listener: &'a Listener,
+    id: u64,
+    answer: Answer,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.listener.send(self.id, self.answer);
+    }
 }
 
 impl Listener {
@@ -82,9 +98,16 @@ impl Listener {
             };
             if let Some(call) = received {
                 let begun = Instant::now();
-                let (answer, took) = self.answer(&call, observer);
-                self.send(call.id, answer);
-                observer.watched.stopped(1, nanos(begun.elapsed().saturating_sub(took)));
+                let mut waiting = Waiting {
+                    listener: self,
+                    id: call.id,
+                    answer: Answer::Continue,
+                };
+                let took;
+                (waiting.answer, took) = self.answer(&call, observer);
+                drop(waiting);
+                let stood = begun.elapsed().saturating_sub(took);
+                observer.watched.stopped(1, nanos(stood));
             }
         }
     }
@@ -183,36 +206,62 @@ impl Listener {
                 observer.watched.tally().fetched(about.look.cookie, answer);
                 (Answer::Is(answer), begun.elapsed())
             }
-            Call::Attempt => {
-                let (answer, took) = connect(&about);
-                observer.attempted(about.look.cookie, about.to, answer, took, Some(&about.socket));
-                let waits_itself = goes_on(answer) && !about.look.nonblocking;
-                (
-                    if waits_itself {
-                        Answer::Continue
-                    } else {
-                        Answer::Is(answer)
-                    },
-                    took,
-                )
-            }
+            Call::Attempt => self.attempt(&about, observer),
+        }
+    }
+
+    fn attempt(&self, about: &About, observer: &Observer<'_>) -> (Answer, Duration) {
+        let Some(patience) = Patience::with(about) else {
+            observer.watched.tally().unseen();
+            observer.watched.note(TIMED.to_owned());
+            return (Answer::Continue, Duration::ZERO);
+        };
+        let (answer, took) = connect(about, patience);
+        observer.attempted(about.look.cookie, about.to, answer, took, Some(&about.socket));
+        let waits_itself = goes_on(answer) && patience == Patience::Ours;
+        let answer = if waits_itself {
+            Answer::Continue
+        } else {
+            Answer::Is(answer)
+        };
+        (answer, took)
+    }
+}
+
+/// How long the call may take that is made in the program's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// The socket does not block, or no longer than ours.
+    Sockets,
+    /// The program waits for the rest itself.
+    Ours,
+}
+
+impl Patience {
+    /// None where the program must make the call itself: when its own time-out ends it, a call that found the socket
+    /// connecting gives EALREADY, and one that did not EINPROGRESS.
+    fn with(about: &About) -> Option<Self> {
+        if about.look.nonblocking {
+            return Some(Self::Sockets);
+        }
+        match SockRef::from(&about.socket).write_timeout() {
+            Ok(None) => Some(Self::Ours),
+            Ok(Some(own)) if own <= PATIENCE => Some(Self::Sockets),
+            _ => None,
         }
     }
 }
 
 /// Makes the call in the program's place.
-fn connect(about: &About) -> (i32, Duration) {
+fn connect(about: &About, patience: Patience) -> (i32, Duration) {
     let socket = SockRef::from(&about.socket);
-    let before = socket.write_timeout().ok().flatten();
-    let impatient = !about.look.nonblocking
-        && before.is_none_or(|before| before > PATIENCE)
-        && socket.set_write_timeout(Some(PATIENCE)).is_ok();
+    let limited = patience == Patience::Ours && socket.set_write_timeout(Some(PATIENCE)).is_ok();
     let begun = Instant::now();
     let answer = about.address.connect(about.socket.as_fd());
     let took = begun.elapsed();
-    if impatient {
+    if limited {
         // What could be set can be put back.
-        let _ = socket.set_write_timeout(before);
+        let _ = socket.set_write_timeout(None);
     }
     (answer, took)
 }

@@ -80,11 +80,20 @@ fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
 
 /// The process that a thread is of.
 fn process_of(thread: i32) -> io::Result<i32> {
+    status(thread, "Tgid:")
+}
+
+/// The process that a process is a child of; 0 where that is in another PID namespace.
+pub(super) fn parent_of(process: i32) -> io::Result<i32> {
+    status(process, "PPid:")
+}
+
+fn status(thread: i32, field: &str) -> io::Result<i32> {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status"))?;
     let number = status
         .lines()
-        .find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
-    number.ok_or_else(|| io::Error::other("no Tgid in /proc/…/status"))
+        .find_map(|line| line.strip_prefix(field)?.trim().parse().ok());
+    number.ok_or_else(|| io::Error::other(format!("no {field} in /proc/…/status")))
 }
 
 /// The longest address that the kernel takes: `struct sockaddr_storage`.

@@ -75,7 +75,8 @@ pub const METRICS: [(&str, Direction); 58] = [
     ("exec.connections.per_request", LowerIsBetter),
     ("exec.connections.failed", LowerIsBetter),
     ("exec.connections.requests", Neither),
-    ("exec.connections.requests_per_second", HigherIsBetter),
+    // Among them are those that a client says on each new connection: more of them is not more work done.
+    ("exec.connections.requests_per_second", Neither),
     ("exec.connections.client_first_share", Neither),
     ("exec.seconds", LowerIsBetter),
     ("exec.cpu_seconds", LowerIsBetter),
