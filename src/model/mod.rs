@@ -8,6 +8,8 @@ pub mod hold;
 pub mod kernel;
 pub mod ports;
 pub mod residual;
+mod search;
+mod wheel;
 
 use std::collections::BTreeMap;
 
@@ -42,6 +44,7 @@ pub(crate) fn number(sysctls: &BTreeMap<String, String>, name: &str) -> Option<i
 pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
     let mut because = Vec::new();
     let usable_ports = ports::usable(plan, facts, &mut because);
+    because.extend(search::told(plan, facts.kernel));
     let tuples = four_tuples(plan, facts, usable_ports, &mut because);
     let after_close = hold::after_close(plan, facts, tuples, &mut because);
     let open_at_once = u64::from(plan.load.in_flight);
@@ -64,7 +67,13 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
         because,
     };
     if limited {
-        first_failure(plan, tuples, after_close.unwrap_or_default(), &mut prediction);
+        first_failure(
+            plan,
+            facts.kernel,
+            tuples,
+            after_close.unwrap_or_default(),
+            &mut prediction,
+        );
     }
     prediction
 }
@@ -123,7 +132,7 @@ fn counted(count: u64, one: &str, many: &str) -> String {
 }
 
 /// Fills in when the first attempt fails, if one does before the load is over.
-fn first_failure(plan: &TrialPlan, tuples: u64, after_close: Time, prediction: &mut Prediction) {
+fn first_failure(plan: &TrialPlan, kernel: KernelVersion, tuples: u64, after_close: Time, prediction: &mut Prediction) {
     let attempt = tuples + 1;
     if plan.load.planned().is_some_and(|planned| planned < attempt) {
         prediction
@@ -154,6 +163,9 @@ fn first_failure(plan: &TrialPlan, tuples: u64, after_close: Time, prediction: &
         prediction.first_failure_attempt = fails.then_some(attempt);
         return;
     };
+    if !kernel.at_least(4, 1) && open == 0.0 && after_close.shortest >= TIME_WAIT_LONG {
+        return full_on_the_wheel(plan, rate, tuples, prediction);
+    }
     let (shortest, longest) = (open + after_close.shortest, open + after_close.longest);
     if rate * shortest > tuples as f64 {
         let at = tuples as f64 / rate;
@@ -172,6 +184,24 @@ fn first_failure(plan: &TrialPlan, tuples: u64, after_close: Time, prediction: &
         prediction
             .because
             .push(format!("{rate}/s × {longest:.3} s is at most {tuples}: it never fails"));
+    }
+}
+
+/// Before 4.1: the wheel's lag builds up, so that ports run out later than at the longest life, or never.
+fn full_on_the_wheel(plan: &TrialPlan, rate: f64, tuples: u64, prediction: &mut Prediction) {
+    let attempts = |at: f64| (rate * at).floor() as u64 + 1;
+    let planned = plan.load.planned().unwrap_or(u64::MAX);
+    match wheel::full_after(rate, tuples).filter(|at| attempts(*at) <= planned) {
+        Some(at) => {
+            prediction.because.push(format!(
+                "at {rate}/s the TIME_WAIT wheel holds {tuples} at once after {at:.1} s, and gives some back each 7.5 s"
+            ));
+            prediction.first_failure_attempt = Some(attempts(at));
+            prediction.first_failure_at = Some(at);
+        }
+        None => prediction.because.push(format!(
+            "at {rate}/s the TIME_WAIT wheel does not hold {tuples} at once before the load ends"
+        )),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Renders records for people and programs.
 //!
 //! `terminal` is the screen of one trial, `matrix` the table of several, `markdown` both for a repository, `claim` the
-//! verdict on a claim, `verify` the table of claims and `claims` the page of them, `live` the progress while a trial runs. All but `live` are pure: a record in, text out. Reads records only: knows nothing of
+//! verdict on a claim, `verify` the table of claims, `side_by_side` the same by kernel, and `claims` the page of them, `live` the progress while a trial runs. All but `live` are pure: a record in, text out. Reads records only: knows nothing of
 //! labs, loads or how anything was measured.
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,7 @@ mod number;
 mod over_time;
 mod plot;
 mod sequence;
+mod side_by_side;
 mod style;
 mod table;
 mod terminal;
