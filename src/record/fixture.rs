@@ -285,6 +285,7 @@ fn environment() -> Environment {
         sysctl: SideSysctls {
             client: sysctls("0"),
             server: sysctls("2"),
+            global: vec![],
         },
     }
 }
