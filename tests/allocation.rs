@@ -106,7 +106,6 @@ fn work(connections: u64) -> Work {
     let plan: linger::scenario::plan::TrialPlan = serde_json::from_str(plan).unwrap();
     let mut work = Work {
         load: plan.load,
-        pool: None,
         close: plan.close,
         client: plan.client,
         protocol: Protocol::Echo,

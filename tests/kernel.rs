@@ -180,3 +180,72 @@ fn a_downloaded_kernel_is_listed_by_the_name_that_the_option_takes() {
     let output = run(linger(directory.path(), &["run", "refused", "--virtual-time"]));
     assert_eq!(output.status.code(), Some(2), "without --kernel: {}", said(&output));
 }
+
+#[test]
+fn verify_puts_kernels_side_by_side_with_a_record_a_trial_and_one_exit_code() {
+    let directory = tempdir().unwrap();
+    fs::write(directory.path().join("notes.txt"), "This is no kernel.\n").unwrap();
+    let arguments = [
+        "verify",
+        "reserved-ports",
+        "rfc1337",
+        "--kernel",
+        kernel(),
+        "--kernel",
+        "notes.txt",
+        "--json",
+    ];
+    let output = run(linger(directory.path(), &arguments));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let records = records(&output);
+    assert_eq!(records.len(), 4, "{}", said(&output));
+    let of = |name: &str| {
+        records
+            .iter()
+            .filter(|record| record["environment"]["kernel"] == name)
+            .count()
+    };
+    assert_eq!(of("notes.txt"), 2);
+    for record in records
+        .iter()
+        .filter(|record| record["environment"]["kernel"] != "notes.txt")
+    {
+        assert_eq!(record["verdict"]["status"], "met", "{}", said(&output));
+        assert_eq!(record["environment"]["clock"], "virtual");
+        assert_eq!(record["claim"]["status"], "holds");
+    }
+    let table = said(&output);
+    let heading = table.lines().find(|line| line.starts_with("claim ")).expect("a table");
+    assert!(heading.contains("6.1.") && heading.contains("notes.txt"), "{table}");
+    // Why there is nothing of the text file: once, for both claims.
+    assert_eq!(table.matches("expected an x86-64 kernel").count(), 1, "{table}");
+}
+
+#[test]
+fn a_scenario_can_name_its_kernels_as_an_axis_of_its_matrix() {
+    let directory = tempdir().unwrap();
+    let axis = format!("[matrix]\nkernel = [\"host\", \"{}\"]\n[[expect]]", kernel());
+    let path = scenario(directory.path(), &[("[[expect]]", &axis)]);
+    let output = run(linger(directory.path(), &["run", &path, "--json"]));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let records = records(&output);
+    let kernels: Vec<_> = records.iter().map(|record| &record["cell"]["kernel"]).collect();
+    assert_eq!(kernels, [&json!("host"), &json!(kernel())]);
+    assert_eq!(records[0]["environment"]["kernel"], uname());
+    assert_ne!(records[1]["environment"]["kernel"], uname());
+    let output = run(linger(directory.path(), &["run", &path, "--kernel", "host"]));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
+#[test]
+fn too_little_memory_is_told_with_how_much_it_takes() {
+    let directory = tempdir().unwrap();
+    let arguments = ["run", "refused", "--kernel", kernel(), "--guest-memory", "16", "--json"];
+    let output = run(linger(directory.path(), &arguments));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let reason = records(&output)[0]["verdict"]["reasons"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(reason.contains("16 MiB") && reason.contains("give it"), "{reason}");
+}

@@ -1,6 +1,6 @@
 //! Hold time: how long a closed connection keeps its four-tuple from the client's next connect().
 
-use super::{Facts, number};
+use super::{Facts, number, wheel};
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::Source;
 use crate::tcp::{CloseMode, Closer};
@@ -17,7 +17,7 @@ pub(super) struct Time {
 }
 
 impl Time {
-    fn between(shortest: f64, longest: f64) -> Self {
+    pub(super) fn between(shortest: f64, longest: f64) -> Self {
         Self {
             shortest,
             nominal: f64::midpoint(shortest, longest),
@@ -94,15 +94,8 @@ fn timestamps(facts: &Facts) -> bool {
 
 /// TIME_WAIT's whole life by kernel (docs/model.md, «When TIME_WAIT ends»).
 fn whole_life(plan: &TrialPlan, facts: &Facts, because: &mut Vec<String>) -> Time {
-    if facts.kernel < super::KernelVersion::new(4, 1) {
-        // One wheel of 8 slots × 7.5 s with a quota of 100 a tick: past 13.5 a second a slot costs two ticks.
-        return if plan.load.rate.is_some_and(|rate| rate <= 13.5) || plan.load.planned().is_some_and(|n| n <= 100) {
-            because.push("before 4.1 a slot of the TIME_WAIT wheel ends 52.5 to 60 s after it was filled".into());
-            Time::between(52.5, TIME_WAIT)
-        } else {
-            because.push("before 4.1, above ~13.5 TIME_WAIT/s sustained, the wheel lags: 97.5 to 112.5 s".into());
-            Time::between(97.5, 112.5)
-        };
+    if !facts.kernel.at_least(4, 1) {
+        return whole_life_on_the_wheel(plan, because);
     }
     if !facts.kernel.at_least(4, 8) {
         because.push("from 4.1 to 4.7 TIME_WAIT lasts 60.0 s".into());
@@ -117,6 +110,32 @@ fn whole_life(plan: &TrialPlan, facts: &Facts, because: &mut Vec<String>) -> Tim
         "TIME_WAIT lasts 60 s and up to one granule of the timer wheel ({granule:.3} s at HZ={hz})"
     ));
     Time::between(TIME_WAIT, TIME_WAIT + granule)
+}
+
+/// Before 4.1: one wheel for the whole machine, see [`super::wheel`].
+fn whole_life_on_the_wheel(plan: &TrialPlan, because: &mut Vec<String>) -> Time {
+    let few = plan.load.planned().is_some_and(|planned| planned <= 100);
+    match plan.load.rate {
+        Some(rate) if rate > wheel::QUOTA_RATE && !few => {
+            let life = wheel::sustained_life(rate);
+            because.push(format!(
+                "before 4.1 a slot of the TIME_WAIT wheel with more than 100 takes two ticks: above {:.1} a second kept up, \
+                 {} to {} s",
+                wheel::QUOTA_RATE,
+                life.shortest,
+                life.longest
+            ));
+            life
+        }
+        Some(_) => {
+            because.push("before 4.1 a slot of the TIME_WAIT wheel ends 52.5 to 60 s after it was filled".into());
+            Time::between(TIME_WAIT - wheel::TICK, TIME_WAIT)
+        }
+        None => {
+            because.push("before 4.1 a burst shares one slot of the TIME_WAIT wheel, which ends after 60 s".into());
+            Time::between(TIME_WAIT - wheel::TICK, TIME_WAIT)
+        }
+    }
 }
 
 /// The granularity, in seconds, of the level of the non-cascading timer wheel (kernel/time/timer.c, 4.8 and later)

@@ -9,6 +9,8 @@ pub mod kernel;
 mod pool;
 pub mod ports;
 pub mod residual;
+mod search;
+mod wheel;
 
 use std::collections::BTreeMap;
 
@@ -47,6 +49,7 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
     if plan.server.exec.is_some() && plan.close.closer == Closer::Server {
         because.push("the server is a program of its own: that it closes first, and when, is taken on trust".into());
     }
+    because.extend(search::told(plan, facts.kernel));
     let tuples = four_tuples(plan, facts, usable_ports, &mut because);
     if let Some(pool) = &plan.pool {
         return pool::predict(plan, pool, facts, (usable_ports, tuples), because);
@@ -78,7 +81,13 @@ pub fn predict(plan: &TrialPlan, facts: &Facts) -> Prediction {
         because,
     };
     if limited && prediction.undetermined.is_none() {
-        first_failure(plan, tuples, after_close.unwrap_or_default(), &mut prediction);
+        first_failure(
+            plan,
+            facts.kernel,
+            tuples,
+            after_close.unwrap_or_default(),
+            &mut prediction,
+        );
     }
     prediction
 }
@@ -137,7 +146,7 @@ fn counted(count: u64, one: &str, many: &str) -> String {
 }
 
 /// Fills in when the first attempt fails, if one does before the load is over.
-fn first_failure(plan: &TrialPlan, tuples: u64, after_close: Time, prediction: &mut Prediction) {
+fn first_failure(plan: &TrialPlan, kernel: KernelVersion, tuples: u64, after_close: Time, prediction: &mut Prediction) {
     let attempt = tuples + 1;
     if plan.load.planned().is_some_and(|planned| planned < attempt) {
         prediction
@@ -168,6 +177,9 @@ fn first_failure(plan: &TrialPlan, tuples: u64, after_close: Time, prediction: &
         prediction.first_failure_attempt = fails.then_some(attempt);
         return;
     };
+    if !kernel.at_least(4, 1) && open == 0.0 && after_close.shortest >= TIME_WAIT_LONG {
+        return full_on_the_wheel(plan, rate, tuples, prediction);
+    }
     let (shortest, longest) = (open + after_close.shortest, open + after_close.longest);
     if rate * shortest > tuples as f64 {
         let at = tuples as f64 / rate;
@@ -186,6 +198,24 @@ fn first_failure(plan: &TrialPlan, tuples: u64, after_close: Time, prediction: &
         prediction
             .because
             .push(format!("{rate}/s × {longest:.3} s is at most {tuples}: it never fails"));
+    }
+}
+
+/// Before 4.1: the wheel's lag builds up, so that ports run out later than at the longest life, or never.
+fn full_on_the_wheel(plan: &TrialPlan, rate: f64, tuples: u64, prediction: &mut Prediction) {
+    let attempts = |at: f64| (rate * at).floor() as u64 + 1;
+    let planned = plan.load.planned().unwrap_or(u64::MAX);
+    match wheel::full_after(rate, tuples).filter(|at| attempts(*at) <= planned) {
+        Some(at) => {
+            prediction.because.push(format!(
+                "at {rate}/s the TIME_WAIT wheel holds {tuples} at once after {at:.1} s, and gives some back each 7.5 s"
+            ));
+            prediction.first_failure_attempt = Some(attempts(at));
+            prediction.first_failure_at = Some(at);
+        }
+        None => prediction.because.push(format!(
+            "at {rate}/s the TIME_WAIT wheel does not hold {tuples} at once before the load ends"
+        )),
     }
 }
 

@@ -4,8 +4,11 @@ use super::Facts;
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::Source;
 
-/// The range of kernels from 4.2 on, where the sysctl cannot be read.
-const DEFAULT_RANGE: (u16, u16) = (32_768, 60_999);
+/// The range where the sysctl cannot be read: 61000 belonged to it before 4.2 (07f4c90062f8).
+fn default_range(facts: &Facts) -> (u16, u16) {
+    let high = if facts.kernel.at_least(4, 2) { 60_999 } else { 61_000 };
+    (32_768, high)
+}
 
 /// The ports that sources `owned` and `bind-port` go through.
 #[must_use]
@@ -22,7 +25,7 @@ fn bounds(plan: &TrialPlan, facts: &Facts) -> (u16, u16) {
         .client
         .get("net.ipv4.ip_local_port_range")
         .and_then(|text| range(text))
-        .unwrap_or(DEFAULT_RANGE);
+        .unwrap_or_else(|| default_range(facts));
     match (plan.client.source, plan.client.port_range) {
         (Source::PortRange | Source::Owned, Some(window)) => clamp(namespace, window),
         // bind() takes any port that it is given.
@@ -55,8 +58,8 @@ pub(super) fn usable(plan: &TrialPlan, facts: &Facts, because: &mut Vec<String>)
         "ports {low}–{high}: {size}, less {reserved_in_range} reserved and {} bound",
         bound.len()
     ));
-    // Both searches walk an even number of candidates (`remaining &= ~1`) from a start of their own.
-    if size % 2 == 1 && size > 1 {
+    // From 4.6 on both searches walk an even number of candidates (`remaining &= ~1`) from a start of their own.
+    if size % 2 == 1 && size > 1 && facts.kernel.at_least(4, 6) {
         because.push("a range of odd size: each call leaves one port out, so that the last may not be found".into());
     }
     size.saturating_sub(reserved_in_range + bound.len() as u64)

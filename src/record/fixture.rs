@@ -307,7 +307,7 @@ fn environment() -> Environment {
         sysctl: SideSysctls {
             client: sysctls("0"),
             server: sysctls("2"),
-            ..SideSysctls::default()
+            global: vec![],
         },
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::markdown::{escaped, row};
 use super::verify::{Row, by_scenario};
-use super::{claim, plain, status_name, verify};
+use super::{claim, plain, side_by_side, status_name, verify};
 use crate::record::schema::Record;
 use crate::scenario::plan::{Plan, TrialPlan};
 
@@ -19,6 +19,9 @@ pub fn claims(plans: &[Plan], records: &[Record]) -> String {
          scenarios and their records: `linger report results/reference --format claims -o docs/claims.md`. A verdict is about the\n\
          claim; an expectation is what is known of the kernel: of a false claim it is met where the claim is refuted.\n",
     );
+    if side_by_side::are_several(records) {
+        text.push_str(&format!("\n## Kernels side by side\n\n{}", side_by_side::page(records)));
+    }
     for (lab, records) in by_lab(records) {
         text.push_str(&format!("\n## {lab}\n\n{}", verify::table(&records)));
     }

@@ -97,8 +97,9 @@ fn without_connection(connects: &Connects) -> String {
     }
 }
 
-pub(super) fn row<const N: usize>(cells: [String; N]) -> String {
-    format!("| {} |\n", cells.map(|cell| escaped(&cell)).join(" | "))
+pub(super) fn row(cells: impl IntoIterator<Item = String>) -> String {
+    let cells: Vec<String> = cells.into_iter().map(|cell| escaped(&cell)).collect();
+    format!("| {} |\n", cells.join(" | "))
 }
 
 /// A bar or a line's end would end the cell.

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use super::style::Style;
 use super::table::{aligned, wrapped};
-use super::{claim, markdown, matrix, number, plain};
+use super::{claim, markdown, matrix, number, plain, side_by_side};
 use crate::judge;
-use crate::record::schema::{ClaimStatus, ClaimVerdict, Record, Status};
+use crate::record::schema::{ClaimStatus, ClaimVerdict, Clock, Record, Status};
 
 /// Width of what stands below a claim's line.
 const WIDTH: usize = 96;
@@ -45,7 +45,7 @@ impl Row {
         figure.unwrap_or("–")
     }
 
-    fn verdict(&self, style: Style) -> String {
+    pub(super) fn verdict(&self, style: Style) -> String {
         let painted = |verdict: &ClaimVerdict| claim::painted(verdict.status, style);
         self.verdict.as_ref().map_or("measured only".to_owned(), painted)
     }
@@ -56,9 +56,12 @@ impl Row {
     }
 }
 
-/// From the beginning of the first trial to the end of the last; None where a record does not tell.
+/// From the beginning of the first trial to the end of the last; None where a record does not tell, as in virtual time.
 fn span(records: &[&Record]) -> Option<Duration> {
     let ends = |record: &Record| -> Option<(SystemTime, SystemTime)> {
+        if record.environment.clock == Clock::Virtual {
+            return None;
+        }
         let began = humantime::parse_rfc3339(&record.started_at).ok()?;
         let took = Duration::try_from_secs_f64(record.took_seconds?).ok()?;
         Some((began, began.checked_add(took)?))
@@ -87,6 +90,9 @@ pub(super) fn by_scenario(records: &[Record]) -> Vec<Vec<Record>> {
 /// why some are not met or could not be judged.
 #[must_use]
 pub fn verify(records: &[Record], style: Style) -> String {
+    if side_by_side::are_several(records) {
+        return side_by_side::terminal(records, style);
+    }
     let groups = by_scenario(records);
     let rows: Vec<Row> = groups.iter().map(|records| Row::of(records)).collect();
     let mut cells = vec![["claim", "verdict", "expectation", "time"].map(str::to_owned).to_vec()];
@@ -134,7 +140,7 @@ fn why_not(row: &Row, records: &[Record], style: Style) -> String {
 }
 
 /// `Linux 6.18.44: 25 claims, 23 hold, 2 refuted; expectations: 25 met; 152 s`.
-fn summary(rows: &[Row], records: &[Record]) -> String {
+pub(super) fn summary(rows: &[Row], records: &[Record]) -> String {
     use ClaimStatus::{Holds, Inconclusive, Refuted, Unavailable};
     let kernel = records
         .first()

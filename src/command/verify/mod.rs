@@ -1,6 +1,8 @@
-//! `linger verify`: the catalogue, or a part of it, put to this kernel: one table, a record a trial, one exit code.
+//! `linger verify`: the catalogue, or a part of it, put to this kernel or to others: one table, a record a trial, one exit
+//! code.
 
 mod conduct;
+mod guests;
 mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,18 +13,22 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 
 use self::conduct::Hall;
+use self::guests::{Batch, Guest};
 use self::schedule::{Job, Lanes, Schedule};
+use super::booted::{self, Booted, Kernel, Machinery};
 use super::interrupt::Interrupt;
 use super::run::{DEFAULT_OUT, acquire, keep};
 use super::{Exit, Usage, print, tell};
-use crate::cli::Verify;
+use crate::cli::{GuestClock, Verify};
 use linger::judge;
-use linger::lab::limits;
+use linger::lab::{Privilege, limits};
+use linger::machine::Clock;
 use linger::record::schema::Record;
 use linger::record::store::{self, Store};
 use linger::report::{self, Style};
 use linger::scenario::plan::{Plan, TrialPlan};
 use linger::scenario::{self, catalogue};
+use linger::trial::Tuning;
 
 /// What `--quick` leaves out takes longer than this by itself.
 const QUICK: Duration = Duration::from_secs(15);
@@ -31,15 +37,50 @@ const JOBS_PER_CPU: usize = 8;
 
 pub(crate) fn verify(options: &Verify) -> Result<Exit> {
     let lanes = lanes(options);
-    let plans = chosen(options, lanes)?;
-    // Before any thread is started: only a process of one thread may enter a user namespace.
-    let privilege = acquire(&plans);
-    let interrupt = Interrupt::install()?;
-    let hall = Hall {
-        privilege: &privilege,
-        descriptors: limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?,
-        interrupt: &interrupt,
+    let wants_host = booted::wants_host(&options.kernel);
+    let plans = if wants_host {
+        chosen(options, lanes, Venue::Real)?
+    } else {
+        vec![]
     };
+    // Before any thread is started: only a process of one thread may enter a user namespace.
+    let privilege = if wants_host {
+        acquire(&plans)
+    } else {
+        Ok(Privilege::None)
+    };
+    let interrupt = Interrupt::install()?;
+    let kernels = booted::kernels(
+        &options.kernel,
+        Machinery {
+            memory_mib: options.guest_memory,
+            tuning: Tuning::default(),
+        },
+    );
+    let mut books = Books::new(options);
+    if let Some(place) = kernels.iter().position(|kernel| matches!(kernel, Kernel::Host)) {
+        let hall = Hall {
+            privilege: &privilege,
+            descriptors: limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?,
+            interrupt: &interrupt,
+        };
+        here(&plans, lanes, &hall, &mut |plan, record| {
+            books.enter(place, plan, record)
+        })?;
+    }
+    if !interrupt.raised() {
+        inside(options, lanes, &kernels, &interrupt, &mut books)?;
+    }
+    books.close(interrupt.raised())
+}
+
+/// Puts the claims to the kernel that this process runs on.
+fn here(
+    plans: &[Plan],
+    lanes: Lanes,
+    hall: &Hall<'_>,
+    take: &mut dyn FnMut(&TrialPlan, Record) -> Result<()>,
+) -> Result<()> {
     let trials: Vec<&TrialPlan> = plans.iter().flat_map(|plan| &plan.trials).collect();
     let schedule = Schedule::new(trials.iter().map(|trial| Job::of(trial)).collect(), lanes);
     tell(format_args!(
@@ -48,9 +89,95 @@ pub(crate) fn verify(options: &Verify) -> Result<Exit> {
         trials.len(),
         schedule.expected().as_secs_f64().ceil()
     ));
-    let mut books = Books::new(options);
-    hall.conduct(&trials, schedule, |index, record| books.enter(trials[index], record))?;
-    books.close(interrupt.raised())
+    hall.conduct(&trials, schedule, |index, record| take(trials[index], record))
+}
+
+/// Puts the claims to the kernels that are booted for it.
+fn inside(
+    options: &Verify,
+    lanes: Lanes,
+    kernels: &[Kernel],
+    interrupt: &Interrupt,
+    books: &mut Books<'_>,
+) -> Result<()> {
+    let booted: Vec<(usize, &Booted)> = kernels
+        .iter()
+        .enumerate()
+        .filter_map(|(place, kernel)| match kernel {
+            Kernel::Booted(booted) => Some((place, booted)),
+            Kernel::Host => None,
+        })
+        .collect();
+    if booted.is_empty() {
+        return Ok(());
+    }
+    let venue = if options.full { Venue::Real } else { Venue::Emulated };
+    let (full, scaled) = (chosen(options, lanes, Venue::Real)?, chosen(options, lanes, venue)?);
+    let measures_time = full.iter().flat_map(|plan| &plan.trials).any(|trial| trial.real_time);
+    let has_kvm = match options.clock {
+        GuestClock::Auto => measures_time && Booted::has_kvm(),
+        GuestClock::Real => Booted::has_kvm(),
+        GuestClock::Virtual => false,
+    };
+    let guests: Vec<Guest<'_>> = booted
+        .into_iter()
+        .map(|(place, kernel)| Guest {
+            kernel,
+            place,
+            batches: batches(options.clock, has_kvm, &full, &scaled),
+        })
+        .collect();
+    let trials: usize = guests[0].batches.iter().map(|batch| batch.trials.len()).sum();
+    tell(format_args!(
+        "{} claims, {trials} trials on each of {} booted: {}; at most {} min a kernel",
+        full.len(),
+        number_of(guests.len(), "kernel"),
+        clocks(options.clock, has_kvm),
+        options.kernel_minutes
+    ));
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    let limit = Duration::from_secs(60 * u64::from(options.kernel_minutes));
+    guests::conduct(&guests, at_once, limit, interrupt.flag(), |place, plan, record| {
+        books.enter(place, plan, record)
+    })
+}
+
+/// What each kernel runs, by clock. Only the processor's own speed makes real time worth having, and only a load that an
+/// emulator executes is scaled.
+fn batches<'a>(clock: GuestClock, has_kvm: bool, full: &'a [Plan], scaled: &'a [Plan]) -> Vec<Batch<'a>> {
+    let of = |plans: &'a [Plan], wanted: &dyn Fn(&TrialPlan) -> bool| -> Vec<&'a TrialPlan> {
+        let trials = plans.iter().flat_map(|plan| &plan.trials);
+        trials.filter(|trial| wanted(trial)).collect()
+    };
+    let mut batches = match (clock, has_kvm) {
+        (GuestClock::Real, true) => vec![(Clock::Real, of(full, &|_| true))],
+        (GuestClock::Real, false) => vec![(Clock::Real, of(scaled, &|_| true))],
+        (GuestClock::Auto, true) => vec![
+            (Clock::Virtual, of(scaled, &|trial| !trial.real_time)),
+            (Clock::Real, of(full, &|trial| trial.real_time)),
+        ],
+        (GuestClock::Auto, false) | (GuestClock::Virtual, _) => vec![(Clock::Virtual, of(scaled, &|_| true))],
+    };
+    batches.retain(|(_, trials)| !trials.is_empty());
+    batches
+        .into_iter()
+        .map(|(clock, trials)| Batch { clock, trials })
+        .collect()
+}
+
+fn clocks(clock: GuestClock, has_kvm: bool) -> &'static str {
+    match (clock, has_kvm) {
+        (GuestClock::Real, true) => "in real time, with KVM",
+        (GuestClock::Real, false) => "in real time, emulated",
+        (GuestClock::Auto, true) => "in virtual time, what measures latency or CPU in real time with KVM",
+        (GuestClock::Auto, false) | (GuestClock::Virtual, _) => {
+            "in virtual time, in which latency and CPU are counts of instructions"
+        }
+    }
+}
+
+fn number_of(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn lanes(options: &Verify) -> Lanes {
@@ -62,14 +189,28 @@ fn lanes(options: &Verify) -> Lanes {
     }
 }
 
+/// Whether scenarios are taken as they are, or as they say for kernels that an emulator executes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Venue {
+    Real,
+    Emulated,
+}
+
 /// The scenarios asked for, or all that have a claim to judge.
-fn chosen(options: &Verify, lanes: Lanes) -> Result<Vec<Plan>> {
+fn chosen(options: &Verify, lanes: Lanes, venue: Venue) -> Result<Vec<Plan>> {
     let ids: Vec<String> = if options.ids.is_empty() {
         catalogue::ids().into_iter().map(str::to_owned).collect()
     } else {
         options.ids.clone()
     };
-    let mut plans = scenario::load(&ids, &options.set, None, None)?;
+    let mut plans = match venue {
+        Venue::Real => scenario::load(&ids, &options.set, None, None)?,
+        Venue::Emulated => scenario::load_emulated(&ids, &options.set)?,
+    };
+    if let Some(plan) = plans.iter().find(|plan| !plan.kernels().is_empty()) {
+        let message = format!("{} names its kernels itself: it is for linger run", plan.id);
+        return Err(Usage(message).into());
+    }
     let mut seen = BTreeSet::new();
     plans.retain(|plan| seen.insert(plan.id.clone()));
     let by_itself = |plan: &Plan| Schedule::new(plan.trials.iter().map(Job::of).collect(), lanes).expected();
@@ -86,8 +227,10 @@ fn chosen(options: &Verify, lanes: Lanes) -> Result<Vec<Plan>> {
 /// The records so far: judged, written, and told at the end.
 struct Books<'a> {
     options: &'a Verify,
-    /// By scenario, with the file they go to.
-    kept: BTreeMap<String, (Vec<Record>, Option<Store>)>,
+    /// By scenario and the kernel's place on the command line.
+    kept: BTreeMap<(String, usize), Vec<Record>>,
+    /// By scenario.
+    stores: BTreeMap<String, Option<Store>>,
     began: SystemTime,
 }
 
@@ -96,19 +239,21 @@ impl<'a> Books<'a> {
         Self {
             options,
             kept: BTreeMap::new(),
+            stores: BTreeMap::new(),
             began: SystemTime::now(),
         }
     }
 
-    /// Judges a record and writes it; the last of its scenario with the verdict on the claim.
-    fn enter(&mut self, plan: &TrialPlan, mut record: Record) -> Result<()> {
+    /// Judges a record and writes it; a kernel's last of its scenario with the verdict on the claim.
+    fn enter(&mut self, kernel: usize, plan: &TrialPlan, mut record: Record) -> Result<()> {
         judge::judge(&mut record, &plan.expect);
-        if !self.kept.contains_key(&plan.id) {
+        if !self.stores.contains_key(&plan.id) {
             let path = |directory: PathBuf| store::default_path(&directory, &plan.id, self.began);
             let store = directory(self.options).map(|directory| Store::create(&path(directory)));
-            self.kept.insert(plan.id.clone(), (Vec::new(), store.transpose()?));
+            self.stores.insert(plan.id.clone(), store.transpose()?);
         }
-        if let Some((records, store)) = self.kept.get_mut(&plan.id) {
+        if let Some(store) = self.stores.get_mut(&plan.id) {
+            let records = self.kept.entry((plan.id.clone(), kernel)).or_default();
             records.push(record);
             keep(records, store, self.options.json)?;
         }
@@ -117,7 +262,7 @@ impl<'a> Books<'a> {
 
     /// The table, on stderr where stdout has the records; then the exit code.
     fn close(self, interrupted: bool) -> Result<Exit> {
-        let records: Vec<Record> = self.kept.into_values().flat_map(|(records, _)| records).collect();
+        let records: Vec<Record> = self.kept.into_values().flatten().collect();
         if self.options.json {
             tell(report::verify(&records, Style::of(&io::stderr())).trim_end());
         } else {
