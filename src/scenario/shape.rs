@@ -271,7 +271,7 @@ mod tests {
         opaque(&load(), "", &mut found);
         assert_eq!(
             found,
-            [".emulated[]", ".matrix[][]"],
+            [".matrix[][]", ".emulated[]"],
             "only the values of a matrix, and of what is set under emulation, are free"
         );
     }

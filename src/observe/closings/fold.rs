@@ -163,8 +163,9 @@ impl Fold {
     /// Settles the connection that ended longest ago; false where none that is in the table has ended.
     fn forget_oldest(&mut self, witnessed: &mut impl Witnessed) -> bool {
         while let Some((tuple, isn)) = self.ended.pop_front() {
-            // Otherwise the four-tuple has been used anew since.
-            if self.table.get(&tuple).is_some_and(|connection| connection.isn() == isn)
+            // Otherwise the four-tuple has been used anew since, perhaps from the same number.
+            let is_it = |connection: &Connection| connection.isn() == isn && connection.is_over();
+            if self.table.get(&tuple).is_some_and(is_it)
                 && let Some(connection) = self.table.remove(&tuple)
             {
                 witnessed.settled(&connection.facts(tuple));
