@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
-use support::{linger, run, said};
+use support::{linger, records, run, said};
 use tempfile::tempdir;
 
 /// A pool of eight, a hundred requests of a millisecond.
@@ -39,6 +39,9 @@ fn measure(directory: &Path, name: &str, repeats: u32, sets: &[&str]) {
     arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
     let output = run(linger(directory, &arguments));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    for record in records(&output) {
+        assert_eq!(record["ledger"]["balanced"], true, "{:#}", record["ledger"]);
+    }
     std::fs::write(directory.join(format!("{name}.jsonl")), &output.stdout).unwrap();
 }
 
@@ -51,6 +54,40 @@ fn compare(directory: &Path, arguments: &[&str]) -> Output {
 
 fn shown(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_pools_record_fits_the_schema_and_tells_of_requests_and_connections_apart() {
+    let directory = tempdir().unwrap();
+    measure(
+        directory.path(),
+        "base",
+        1,
+        &["load.arrival=poisson", "pool.min_idle=8"],
+    );
+    let text = std::fs::read_to_string(directory.path().join("base.jsonl")).unwrap();
+    let record: Value = serde_json::from_str(&text).unwrap();
+    let schema = std::fs::read_to_string("schema/record.schema.json").unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let problems: Vec<_> = validator.iter_errors(&record).map(|it| it.to_string()).collect();
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(record["pool"]["requests"]["ok"], 100);
+    assert_eq!(
+        (&record["offered"]["planned"], &record["outcomes"]["ok"]),
+        (&Value::Null, &8.into())
+    );
+    assert_eq!(record["server"]["conversations"]["requests"], 100);
+    assert_eq!(record["counters"]["client"]["ActiveOpens"], 8);
+    let formats = [
+        ("markdown", "pool of 8"),
+        ("hdr", "Tag=pool.borrow_wait,"),
+        ("csv", "pool.churn_ratio"),
+    ];
+    for (format, word) in formats {
+        let output = run(linger(directory.path(), &["report", "base.jsonl", "--format", format]));
+        assert!(shown(&output).contains(word), "{format}: {}", said(&output));
+    }
 }
 
 const WORSE: [&str; 1] = ["pool.on_return=close"];
