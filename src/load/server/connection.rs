@@ -148,8 +148,8 @@ impl Connection {
                 Step::Wait
             }
             Turn::Again => {
-                // A reply may wait to be sent and a message to be dealt with, where no further byte comes. Writable it is.
-                self.state = State::Conversing(Need::Output);
+                // Nothing is due: only what the socket still holds is left, and the poller tells of that once more.
+                self.state = State::Conversing(Need::Input);
                 Step::Again
             }
             // As it asked for. Whether its own FIN was faster, only the kernel knows.
