@@ -52,9 +52,10 @@ fn ten_thousand_connections_allocate_no_more_than_a_thousand_whatever_the_engine
             allocations(1_000);
             let (few, many) = (allocations(1_000), allocations(10_000));
             // The server makes room for one connection more whenever it has more open than ever before, which depends on
-            // how far it lags behind: doublings of a list, not allocations of a connection.
+            // how far it lags behind: doublings of a list, and buffers where a protocol is spoken; not allocations of a
+            // connection, which would be 9,000 at the least.
             assert!(
-                many <= few + 64,
+                many <= few + 512,
                 "{engine}, {protocol:?}: {few} for 1,000 connections, {many} for 10,000"
             );
         }

@@ -13,7 +13,7 @@ use crate::load::pairs::Pair;
 use crate::load::poller::Interest;
 use crate::load::source::{Sources, cause, local_port};
 use crate::load::stream::{self, Transfer, errno};
-use crate::load::{Clock, Exchange, Failure, Measured, PIECE, Work, is_understood, session};
+use crate::load::{Clock, Exchange, Failure, Measured, PIECE, Work};
 use crate::protocol::MAX_MESSAGE;
 use crate::record::tally::{Cause, Phase};
 use crate::tcp::options::disconnect;
@@ -35,7 +35,7 @@ pub(super) struct Client<'a> {
     /// What is received, by whichever connection.
     pub(super) buffer: Vec<u8>,
     /// Where what is said has to be understood.
-    conversations: Option<Conversations>,
+    pub(super) conversations: Option<Conversations>,
 }
 
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl State {
 impl<'a> Client<'a> {
     pub(super) fn new(work: &'a Work, clock: &'a Clock, measured: Measured) -> Self {
         let exchange = Exchange::new(&work.load, work.protocol);
-        let conversations = conversations(work);
+        let conversations = super::conversing::conversations(work);
         let piece = if conversations.is_some() {
             MAX_MESSAGE
         } else {
@@ -350,13 +350,6 @@ impl Client<'_> {
         if self.work.tuples { self.clock.nanos() } else { 0 }
     }
 
-    /// Keeps what a connection spoke with for the next one.
-    pub(super) fn retire(&mut self, conversation: Option<Box<Conversation>>) {
-        if let (Some(conversations), Some(conversation)) = (&mut self.conversations, conversation) {
-            conversations.end(conversation);
-        }
-    }
-
     /// Whether an abortive close leaves the socket for the next connection.
     pub(super) fn reuses_descriptors(&self) -> bool {
         let close = &self.work.close;
@@ -367,12 +360,4 @@ impl Client<'_> {
     fn expects_reset(&self) -> bool {
         self.work.close.closer == Closer::Server && self.work.close.mode == CloseMode::Abortive
     }
-}
-
-/// None where nothing is said, or so many bytes that are but counted.
-fn conversations(work: &Work) -> Option<Conversations> {
-    let kind = session::kind(work.protocol).filter(|_| is_understood(work.protocol))?;
-    // When the server closes is its own affair.
-    let settings = session::settings(work.load.request_bytes, work.load.response_bytes, 0);
-    Some(Conversations::new(kind, settings))
 }
