@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// Render records as a table or a page
     Report(Report),
     /// Run any program in the lab's client namespace against the built-in server or a real one; measure its connections
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// Compare two sets of records: statistics, verdict, exit code
     Compare(Compare),
     /// Print shell completions

@@ -89,7 +89,7 @@ struct Results {
 /// How the program came to its end.
 #[derive(Debug)]
 enum End {
-    Ran { ended: Ended, timed_out: bool },
+    Ran { ended: Box<Ended>, timed_out: bool },
     NotStarted { why: String, not_found: bool },
 }
 
@@ -331,6 +331,7 @@ fn attend(
         }
     };
     notes.extend(ended.trouble.iter().map(|&trouble| trouble.to_owned()));
+    let ended = Box::new(ended);
     Ok((End::Ran { ended, timed_out }, notes))
 }
 
