@@ -52,9 +52,18 @@ fn add(report: &mut Report, name: &str, value: &Value) {
         ("longest_gap_seconds", number("/observation/longest_gap_seconds")),
     ];
     let mut round = figure(&[("load", name)], 1, &figures);
+    round["call_by_fill"] = by_fill(value).into();
     round["looks"] = value.pointer("/observation/looks").cloned().unwrap_or_default();
     round["last_look_by"] = value.pointer("/observation/last_look/by").cloned().unwrap_or_default();
     report.round(round);
+}
+
+/// The connect() call's p50 in microseconds, by how full the destinations were: from the emptiest on. All of them fill
+/// alike, so that it is by how many TIME_WAIT there were, too, within one load.
+fn by_fill(value: &Value) -> Vec<f64> {
+    let rows = value.pointer("/latency/connect_call_by_fill").and_then(Value::as_array);
+    let p50 = |row: &Value| row.pointer("/ok/p50_us").and_then(Value::as_f64);
+    rows.into_iter().flatten().filter_map(p50).collect()
 }
 
 fn main() {
@@ -78,6 +87,7 @@ fn main() {
         add(&mut report, "few", record);
     }
     add(&mut report, "many", &many);
+    let steps = by_fill(&many);
     let few = |figure| report.median(&[("load", "few")], figure);
     let many = |figure| report.median(&[("load", "many")], figure);
     let (ok, seconds, peak) = (many("ok"), many("load_seconds"), many("time_wait_peak"));
@@ -100,6 +110,12 @@ fn main() {
         format!(
             "| the connect() call, p50 | {call:.1} µs, {:.2} × that with none ({without:.1} µs) |",
             call / without
+        ),
+        format!(
+            "| the call in the load's last steps of 5 % of fill, and in its first | {:.1} µs and {:.1} µs, {:.2} × |",
+            steps.last().unwrap_or(&f64::NAN),
+            steps.first().unwrap_or(&f64::NAN),
+            steps.last().unwrap_or(&f64::NAN) / steps.first().unwrap_or(&f64::NAN)
         ),
         format!(
             "| kernel memory, measured to predicted | {:.1} MB to {:.1} MB, {:.3} × |",
