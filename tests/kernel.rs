@@ -199,9 +199,17 @@ fn verify_puts_kernels_side_by_side_with_a_record_a_trial_and_one_exit_code() {
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
     let records = records(&output);
     assert_eq!(records.len(), 4, "{}", said(&output));
-    let of = |name: &str| records.iter().filter(|record| record["environment"]["kernel"] == name).count();
+    let of = |name: &str| {
+        records
+            .iter()
+            .filter(|record| record["environment"]["kernel"] == name)
+            .count()
+    };
     assert_eq!(of("notes.txt"), 2);
-    for record in records.iter().filter(|record| record["environment"]["kernel"] != "notes.txt") {
+    for record in records
+        .iter()
+        .filter(|record| record["environment"]["kernel"] != "notes.txt")
+    {
         assert_eq!(record["verdict"]["status"], "met", "{}", said(&output));
         assert_eq!(record["environment"]["clock"], "virtual");
         assert_eq!(record["claim"]["status"], "holds");
@@ -235,6 +243,9 @@ fn too_little_memory_is_told_with_how_much_it_takes() {
     let arguments = ["run", "refused", "--kernel", kernel(), "--guest-memory", "16", "--json"];
     let output = run(linger(directory.path(), &arguments));
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
-    let reason = records(&output)[0]["verdict"]["reasons"][0].as_str().unwrap().to_owned();
+    let reason = records(&output)[0]["verdict"]["reasons"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(reason.contains("16 MiB") && reason.contains("give it"), "{reason}");
 }
