@@ -79,6 +79,15 @@ impl Globals {
         Ok(())
     }
 
+    /// Forgets what the other side asked for: what a step changes in mid-run, it changes for both.
+    pub(super) fn release(&self, side: &str, name: &str) {
+        let Some(changes) = &self.0 else { return };
+        let mut changes = changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(change) = changes.0.get_mut(name) {
+            change.wanted.retain(|other, _| *other == side);
+        }
+    }
+
     /// The names that were set for the whole machine.
     pub(super) fn names(&self) -> Vec<String> {
         let changes = self
@@ -151,6 +160,9 @@ mod tests {
         let refusal = globals.set("server", "x", file.clone(), "0").unwrap_err().to_string();
         assert!(refusal.contains("0 on the server and 1 on the client"), "{refusal}");
         assert_eq!(read(&file).unwrap(), "1");
+        globals.release("server", "x");
+        globals.set("server", "x", file.clone(), "0").unwrap();
+        assert_eq!(read(&file).unwrap(), "0");
     }
 
     #[test]

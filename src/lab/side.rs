@@ -99,11 +99,13 @@ impl Side {
         Ok(values)
     }
 
-    /// Sets one sysctl and reads it back.
+    /// Sets one sysctl in mid-run and reads it back; where the kernel has it once for the whole machine (booted machines
+    /// only), for the other side too.
     ///
     /// # Errors
     /// The kernel lacks it, refuses the value, or keeps another; or it is not the namespace's own.
     pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), Unavailable> {
+        self.globals.release(self.name(), name);
         sysctl::set(self, name, value)
     }
 

@@ -11,7 +11,7 @@ use crate::record::schema::{Clock, Record, Status};
 /// Width of what stands below a claim's line.
 const WIDTH: usize = 96;
 
-/// Records by kernel, and by address family where there are several, in the order of their first.
+/// Records by kernel, oldest first, and by address family where there are several.
 pub(super) fn by_kernel(records: &[Record]) -> Vec<(String, Vec<Record>)> {
     let family = |record: &Record| record.scenario.pointer("/lab/family").map(plain).unwrap_or_default();
     let families: BTreeSet<String> = records.iter().map(family).collect();
@@ -30,7 +30,17 @@ pub(super) fn by_kernel(records: &[Record]) -> Vec<(String, Vec<Record>)> {
             None => groups.push((label, vec![record.clone()])),
         }
     }
+    groups.sort_by_key(|(_, records)| version(&records[0].environment.kernel));
     groups
+}
+
+/// The numbers of a release; what is none, such as a file that could not be booted, comes last.
+fn version(release: &str) -> (bool, Vec<u32>) {
+    let numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|part| part.parse().ok());
+    let numbers: Vec<u32> = numbers.collect();
+    (numbers.is_empty(), numbers)
 }
 
 /// The release's number where no other release has the same, else the whole of it.
