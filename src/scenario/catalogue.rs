@@ -58,7 +58,7 @@ mod tests {
                 "resolution_seconds": 1.0});
         let counters = json!({"TCPAbortOnData": 0, "TWRecycled": 0, "TCPTimeWaitOverflow": 0, "TW": 0, "ListenOverflows": 1,
                 "TCPSynRetrans": 0, "PAWSTimewait": 0});
-        let latency = json!({"p50_us": 1.0, "p90_us": 2.0, "max_us": 3.0});
+        let latency = json!({"count": 1, "p50_us": 1.0, "p90_us": 2.0, "max_us": 3.0});
         let range = json!({"net.ipv4.ip_local_port_range": "32768 60999"});
         let record = json!({
             "cell": trial.cell,
@@ -71,6 +71,7 @@ mod tests {
                 {"from": 0.0, "even": latency, "odd": latency, "ok": latency, "failed": latency}
             ]},
             "fill": {"planned": 100, "ok": 100, "seconds": 1.0},
+            "memory": {"measured_bytes": 100, "predicted_bytes": 100},
             "timeline": [{"t": 120.0, "ok": 5}],
             "slab": [{"cache": "tw_sock_TCP", "object_bytes": 256, "active_before": 0, "active_after": 20000}],
             "outcomes": {"ok": 100, "failed_total": 100, "failed": [
