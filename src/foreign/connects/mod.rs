@@ -53,10 +53,11 @@
 //!
 //! # What it costs
 //!
-//! `cargo bench --bench connects`: a program that does nothing but 20,000 blocking connections over loopback, one after the
-//! other, each reset. On Linux 6.18 with two CPUs that others kept busy, of 15 rounds in turns: 24.5 µs a connection
-//! unobserved, 1.68 times as long with `Notify`, 2.66 times with `Trace` (medians of the ratios within a round). No other
-//! call is stopped, so that a program that also says something on its connections loses less.
+//! A program that does nothing but 20,000 blocking connections over loopback, one after the other, each reset: `cargo bench
+//! --bench connects`. On Linux 6.18 with two CPUs that others kept busy (load 15), of 15 rounds in turns: 24.5 µs a
+//! connection unobserved, 1.68 times as long with `Notify`, 2.66 times with `Trace` (medians of the ratios within a round;
+//! built with `--config profile.dev.package.linger.opt-level=2` instead of for release). No other call is stopped, so that a
+//! program that also says something on its connections loses less.
 //!
 //! # What stays unknown
 //!
