@@ -1,24 +1,25 @@
 //! The loop: begins what is due, does what the core decided, takes on what is ready, sleeps until something is.
 
+mod closing;
+mod lending;
+
 use std::os::fd::AsFd;
 
-use nix::errno::Errno;
 use socket2::SockAddr;
 
 use super::books::{PoolBooks, Request};
 use super::core::{Action, Core, Why};
-use super::link::{Goodbye, Link, State};
+use super::link::{Link, State};
 use crate::load::clock::{ThreadTime, nanos};
 use crate::load::conversation::{Conversations, Need, Turn};
 use crate::load::deadlines::Deadlines;
-use crate::load::measured::Ending;
 use crate::load::offer::Offer;
 use crate::load::pacing::Wait;
 use crate::load::pairs::Pairs;
 use crate::load::poller::{Interest, Poller};
 use crate::load::ports::Ports;
-use crate::load::source::{Sources, cause, local_port};
-use crate::load::{Clock, Control, EngineError, Failure, Live, Measured, Work, session, stream};
+use crate::load::source::Sources;
+use crate::load::{Clock, Control, EngineError, Failure, Live, Measured, Work, session};
 use crate::protocol::MAX_MESSAGE;
 use crate::record::tally::{Cause, Phase};
 use crate::record::tuples::TupleClock;
@@ -262,180 +263,6 @@ impl<'a> Driver<'a> {
         self.free.push(borrower);
     }
 
-    // Opening.
-
-    fn open(&mut self, index: usize) {
-        let pair = self.pairs.next();
-        let port = self.ports.next(pair);
-        let mut attempt = self.measured.begin(None, pair.number, self.now());
-        let socket = match self.sources.open(pair, port) {
-            Ok(socket) => socket,
-            Err((phase, cause)) => {
-                self.measured.fail(&mut attempt, phase, cause, self.now());
-                return self.no_link(index, (phase, cause));
-            }
-        };
-        let called = self.now();
-        let result = socket.connect(&self.destinations[pair.destination]);
-        let now = self.now();
-        self.measured.connect_returned(&mut attempt, called, now);
-        if let Err(error) = result
-            && stream::errno(&error) != Errno::EINPROGRESS
-        {
-            let failure = (Phase::Connect, cause(&error));
-            self.measured.fail(&mut attempt, failure.0, failure.1, now);
-            return self.no_link(index, failure);
-        }
-        self.links[index] = Some(Link {
-            socket,
-            attempt,
-            state: State::Connecting,
-            conversation: None,
-            watched: None,
-            destination: pair.destination,
-            requests: 0,
-            failure: None,
-            closing: false,
-        });
-        self.advance(index);
-    }
-
-    /// A connection could not be opened, and is booked.
-    fn no_link(&mut self, index: usize, failure: Failure) {
-        self.refused = failure;
-        self.books.open_failed += 1;
-        self.core.open_failed(index, self.now());
-    }
-
-    fn open_failed(&mut self, index: usize, failure: Failure) {
-        self.give_up(index, failure);
-        self.no_link(index, failure);
-    }
-
-    fn establish(&mut self, index: usize) {
-        let now = self.now();
-        let Some(link) = &mut self.links[index] else { return };
-        let port = self.work.tuples.then(|| local_port(&link.socket)).flatten();
-        self.measured.establish(&mut link.attempt, port, now);
-        let conversation = self.conversations.begin();
-        if conversation.is_ready() {
-            self.opened(index);
-        } else if let Some(link) = &mut self.links[index] {
-            link.state = State::LoggingIn(Need::Input);
-        }
-        if let Some(link) = &mut self.links[index] {
-            link.conversation = Some(conversation);
-        }
-    }
-
-    fn opened(&mut self, index: usize) {
-        if let Some(link) = &mut self.links[index] {
-            link.state = State::Idle;
-        }
-        self.deadlines.end(index);
-        self.books.opened += 1;
-        self.core.opened(index, self.now());
-    }
-
-    // Lending.
-
-    fn lend(&mut self, index: usize, borrower: usize) {
-        let now = self.now();
-        if let Some(request) = &mut self.requests[borrower] {
-            self.books.lend(request, now);
-        }
-        (self.lent[borrower], self.borrower_of[index]) = (Some(index), borrower);
-        if let Some(link) = &mut self.links[index]
-            && let Some(conversation) = &mut link.conversation
-        {
-            conversation.request(false);
-            link.requests += 1;
-            link.state = State::Asking(Need::Output);
-            self.measured.said.requests += 1;
-        }
-        self.advance(index);
-    }
-
-    fn answered(&mut self, index: usize, closing: bool) {
-        let now = self.now();
-        let borrower = self.borrower_of[index];
-        self.deadlines.end(index);
-        if let Some(request) = self.requests[borrower].take() {
-            self.books.succeed(&request, &mut self.measured.timeline, now);
-        }
-        if let Some(link) = &mut self.links[index] {
-            link.closing = closing;
-            link.state = State::Held;
-        }
-        if self.work.load.hold.is_zero() {
-            self.give_back(index);
-        } else {
-            self.deadlines.begin(Limit::Hold as usize, index, now);
-        }
-    }
-
-    /// The borrower is done.
-    fn give_back(&mut self, index: usize) {
-        let Some(link) = &mut self.links[index] else { return };
-        link.state = State::Idle;
-        let broken = match link.failure {
-            Some((_, cause)) if is_servers_end(cause) => Some(Why::ServerClosed),
-            Some(_) => Some(Why::Error),
-            None => link.closing.then_some(Why::ServerClosed),
-        };
-        let borrower = self.borrower_of[index];
-        self.lent[borrower] = None;
-        self.free.push(borrower);
-        self.deadlines.end(index);
-        self.core.give_back(index, broken, self.now());
-    }
-
-    fn request_failed(&mut self, index: usize, failure: Failure) {
-        let now = self.now();
-        if let Some(request) = self.requests[self.borrower_of[index]].take() {
-            self.books.fail(&request, failure, &mut self.measured.timeline, now);
-        }
-        if let Some(link) = &mut self.links[index] {
-            link.failure = Some(failure);
-        }
-        self.give_back(index);
-    }
-
-    // Validating.
-
-    fn validate(&mut self, index: usize) {
-        self.books.validation.made += 1;
-        let Some(link) = &mut self.links[index] else { return };
-        let asks = self.validation == Validation::RoundTrip
-            && link
-                .conversation
-                .as_mut()
-                .is_some_and(|conversation| conversation.ping());
-        if asks {
-            link.state = State::Validating(Need::Output);
-            self.measured.said.requests += 1;
-            return self.advance(index);
-        }
-        let sound = link.is_quiet();
-        self.books.validation.failed += u64::from(!sound);
-        self.core.validated(index, sound, self.now());
-    }
-
-    /// A round trip has come to its end.
-    fn validated(&mut self, index: usize, result: Result<bool, Failure>) {
-        let Some(link) = &mut self.links[index] else { return };
-        link.state = State::Idle;
-        link.failure = result.err();
-        link.closing = result == Ok(true);
-        // A server that says it will close is none to lend.
-        let sound = result == Ok(false);
-        self.deadlines.end(index);
-        self.books.validation.failed += u64::from(!sound);
-        self.core.validated(index, sound, self.now());
-    }
-
-    // Going on.
-
     /// Takes a connection as far as it goes without waiting.
     fn advance(&mut self, index: usize) {
         while let Some(link) = &mut self.links[index] {
@@ -520,103 +347,6 @@ impl<'a> Driver<'a> {
         }
     }
 
-    // Closing.
-
-    /// The core has no use for the connection any more.
-    fn bid_farewell(&mut self, index: usize, why: Why) {
-        self.deadlines.end(index);
-        let Some(mut link) = self.links[index].take() else {
-            return;
-        };
-        self.books.close(why, link.requests);
-        // What was being validated for a request that gave up has not answered.
-        if let (State::Validating(_), None) = (link.state, link.failure) {
-            link.failure = Some((link.state.phase(), Cause::LingerTimeout));
-            self.books.validation.failed += 1;
-        }
-        if let Some(failure) = link.failure {
-            return self.end(link, Err(failure));
-        }
-        match link.say_goodbye(&self.work.close, &mut self.buffer) {
-            Ok((Goodbye::Close, ending)) => {
-                self.note(&mut link, ending);
-                self.end(link, Ok(()));
-            }
-            Ok((Goodbye::Await, ending)) => {
-                self.note(&mut link, ending);
-                self.leave(link);
-            }
-            Err(failure) => self.end(link, Err(failure)),
-        }
-    }
-
-    fn note(&mut self, link: &mut Link, ending: Option<Ending>) {
-        let now = self.now();
-        if let Some(ending) = ending {
-            self.measured.ending(&mut link.attempt, ending, now);
-        }
-    }
-
-    /// Lets a connection wait for the server's FIN, out of the core's sight.
-    fn leave(&mut self, mut link: Link) {
-        link.state = State::Leaving;
-        let index = self.leaving.pop().unwrap_or_else(|| {
-            self.links.push(None);
-            self.borrower_of.push(0);
-            self.deadlines.grow(self.links.len());
-            self.links.len() - 1
-        });
-        // The poller knows it by its old number.
-        if let Some(watched) = link.watched
-            && self.poller.modify(link.socket.as_fd(), watched, index as u64).is_err()
-        {
-            link.watched = None;
-        }
-        self.links[index] = Some(link);
-        self.left += 1;
-        self.advance(index);
-    }
-
-    fn finish_leaving(&mut self, index: usize, result: Result<(), Failure>) {
-        self.deadlines.end(index);
-        if let Some(mut link) = self.links[index].take() {
-            self.leaving.push(index);
-            self.left -= 1;
-            if result.is_ok() {
-                // Who has said goodbye first is noted already.
-                self.note(&mut link, Some(Ending::PeerClosedFirst));
-            }
-            self.end(link, result);
-        }
-    }
-
-    /// Closes a connection of which nothing but its failure is to be told.
-    fn give_up(&mut self, index: usize, failure: Failure) {
-        self.deadlines.end(index);
-        if let Some(link) = self.links[index].take() {
-            self.end(link, Err(failure));
-        }
-    }
-
-    /// close(), and the books of it.
-    fn end(&mut self, link: Link, result: Result<(), Failure>) {
-        let Link {
-            socket,
-            mut attempt,
-            conversation,
-            ..
-        } = link;
-        if let Some(conversation) = conversation {
-            self.conversations.end(conversation);
-        }
-        let closed = stream::close(socket).map_err(|errno| (Phase::Close, Cause::Errno(errno as i32)));
-        let now = self.now();
-        match result.and(closed) {
-            Ok(()) => self.measured.succeed(&attempt, now),
-            Err((phase, cause)) => self.measured.fail(&mut attempt, phase, cause, now),
-        }
-    }
-
     fn publish(&mut self) {
         let now = Live {
             attempted: self.books.requests.attempted,
@@ -653,10 +383,4 @@ impl<'a> Driver<'a> {
         }
         Ok(())
     }
-}
-
-/// Whether a request failed because the server had ended the connection.
-fn is_servers_end(cause: Cause) -> bool {
-    use nix::libc::{ECONNRESET, EPIPE};
-    matches!(cause, Cause::UnexpectedEof | Cause::Errno(ECONNRESET | EPIPE))
 }
