@@ -380,12 +380,7 @@ fn a_program_that_is_killed_while_it_connects_leaves_nobody_waiting() {
         inside(|| {
             let (listener, address) = listener();
             deafen(&listener);
-            let mut command = Command::new("timeout");
-            let inner = script("refused_then_waits", address.port(), 3);
-            command
-                .args(["-s", "KILL", "1"])
-                .arg(inner.get_program())
-                .args(inner.get_args());
+            let command = script("refused_then_killed", address.port(), 3);
             let (output, way, connects) = observed(command, *choice);
             assert!(!output.status.success());
             assert_eq!(way, *expected);

@@ -226,8 +226,21 @@ fn by_flags(lines: &[String]) -> BTreeMap<String, u64> {
 fn tcpdump_sees_the_same_segments() {
     let server = || listen("10.0.0.2:7000").0;
     joined(server, |listener| {
+        // Without -s a frame of tcpdump's ring is 256 KiB long, and a burst of 64 segments fills it.
         let mut capture = Command::new("tcpdump")
-            .args(["-n", "-l", "-Q", "inout", "-i", "c0", "-B", "16384", "--immediate-mode"])
+            .args([
+                "-n",
+                "-l",
+                "-Q",
+                "inout",
+                "-i",
+                "c0",
+                "-B",
+                "16384",
+                "-s",
+                "128",
+                "--immediate-mode",
+            ])
             .arg("tcp[tcpflags] & (tcp-syn|tcp-fin|tcp-rst) != 0")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

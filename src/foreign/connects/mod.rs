@@ -51,6 +51,14 @@
 //! CAP_SYS_ADMIN in the program's user namespace; without, the process renounces new privileges (PR_SET_NO_NEW_PRIVS: setuid
 //! programs that it starts stay unprivileged), and a note says so.
 //!
+//! # What it costs
+//!
+//! A program that does nothing but 20,000 blocking connections over loopback, one after the other, each reset: `cargo bench
+//! --bench connects`. On Linux 6.18 with two CPUs that others kept busy (load 15), of 15 rounds in turns: 24.5 µs a
+//! connection unobserved, 1.68 times as long with `Notify`, 2.66 times with `Trace` (medians of the ratios within a round;
+//! built with `--config profile.dev.package.linger.opt-level=2` instead of for release). No other call is stopped, so that a
+//! program that also says something on its connections loses less.
+//!
 //! # What stays unknown
 //!
 //! An attempt that answered EINPROGRESS is looked at at once (TCP_INFO), then by sock_diag. When it fails, the errno is the
