@@ -9,14 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Crew, Means, Serving, TrialError, Tuning, Watch, effective_sysctls, listen, rest};
+use super::crew::{Crew, Serving};
+use super::prepared::{each_with_each, effective_sysctls, facts, listen, server_eyes};
+use super::program::told_where;
+use super::watch::Watch;
+use super::{Means, TrialError, Tuning, rest};
 use crate::foreign::connects::Choice;
 use crate::foreign::{CommandLine, Ended, Group, Lives, Program, Running, Server, ServerError, StartError, Streams};
 use crate::lab::machine::Machine;
 use crate::lab::{Lab, Privilege, Side, Unavailable};
 use crate::load::server::{Served, ServerWork};
 use crate::model::Facts;
-use crate::model::kernel::KernelVersion;
 use crate::observe::closings::{Destinations, Witness};
 use crate::observe::{self, Eyes, Observed, Observer};
 use crate::record::schema::{Closings, Record, SideSysctls};
@@ -134,7 +137,7 @@ fn run(
         let _ = lab.server.set_sysctl("net.ipv4.ip_unprivileged_port_start", "0");
     }
     let sysctl = effective_sysctls(&lab)?;
-    let destinations = destinations(plan, &lab, exec.port);
+    let destinations = each_with_each(lab.server.addresses(), exec.port, plan.server.ports);
     let server = destinations[0];
     let crew = Crew::of(plan, Tuning::default());
     let real = exec
@@ -146,19 +149,8 @@ fn run(
         None => listen(plan, &lab, &destinations, crew.server)?,
     };
     let mut client_eyes = lab.client.run(Eyes::open)??;
-    let facts = Facts {
-        kernel: KernelVersion::parse(&machine.kernel).unwrap_or(KernelVersion::NEWEST),
-        hz: machine.hz,
-        client: sysctl.client.clone(),
-        server: sysctl.server.clone(),
-        bound: super::bound_ports(&mut client_eyes)?,
-        loopback: super::is_loopback(&lab, &destinations),
-    };
-    let server_eyes = if lab.shares_namespace() {
-        None
-    } else {
-        Some(lab.server.run(Eyes::open)??)
-    };
+    let facts = facts(&lab, machine, &sysctl, &destinations, &mut client_eyes)?;
+    let server_eyes = server_eyes(&lab)?;
     let origin = Instant::now();
     let config = observe::Config {
         server_endpoints: destinations.clone(),
@@ -212,26 +204,13 @@ fn run(
     })
 }
 
-/// Every server address with every server port, from the one asked for on.
-fn destinations(plan: &TrialPlan, lab: &Lab, first: u16) -> Vec<SocketAddr> {
-    let ports = (first..=u16::MAX).take(plan.server.ports as usize);
-    let addresses = lab.server.addresses();
-    ports
-        .flat_map(|port| addresses.iter().map(move |address| SocketAddr::new(*address, port)))
-        .collect()
-}
-
 /// The program's surroundings, alike for the client and for a real server.
 fn program(command: CommandLine, exec: &Exec<'_>, server: SocketAddr) -> Program {
-    let set = |name: &str, value: String| (OsString::from(name), OsString::from(value));
+    let mut environment = told_where(server);
+    environment.push(("LINGER_PROTOCOL".into(), exec.protocol_name().into()));
     Program {
         command,
-        environment: vec![
-            set("LINGER_SERVER", server.to_string()),
-            set("LINGER_HOST", server.ip().to_string()),
-            set("LINGER_PORT", server.port().to_string()),
-            set("LINGER_PROTOCOL", exec.protocol_name()),
-        ],
+        environment,
         directory: None,
         streams: Streams::Inherited,
         group: Group::Ours,

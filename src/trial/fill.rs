@@ -7,7 +7,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Crew, Loading, Means, Serving, TrialError, Watch, rest};
+use super::crew::{Crew, Loading, Serving};
+use super::watch::Watch;
+use super::{Means, TrialError, rest};
 use crate::lab::Lab;
 use crate::load::server::{Listeners, Served};
 use crate::load::{Measured, Work};

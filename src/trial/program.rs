@@ -15,6 +15,17 @@ use crate::scenario::plan::TrialPlan;
 /// How long a server may take until it listens: a database makes its tables first.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
+/// What a program finds in its environment of where the server is to listen, or listens.
+pub(super) fn told_where(server: SocketAddr) -> Vec<(OsString, OsString)> {
+    [
+        ("LINGER_SERVER", server.to_string()),
+        ("LINGER_HOST", server.ip().to_string()),
+        ("LINGER_PORT", server.port().to_string()),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .into()
+}
+
 #[derive(Debug)]
 pub(super) struct RealServer {
     command: String,
@@ -32,14 +43,9 @@ impl RealServer {
         let Some(command) = plan.server.exec.clone() else {
             return Ok(None);
         };
-        let set = |name: &str, value: String| (OsString::from(name), OsString::from(value));
         let program = Program {
             command: CommandLine::Shell(command.clone()),
-            environment: vec![
-                set("LINGER_SERVER", address.to_string()),
-                set("LINGER_HOST", address.ip().to_string()),
-                set("LINGER_PORT", address.port().to_string()),
-            ],
+            environment: told_where(address),
             directory: None,
             streams: Streams::Kept,
             group: Group::Own,

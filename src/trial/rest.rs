@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Event, Watch};
+use super::Event;
+use super::watch::Watch;
 use crate::load::server::ServerControl;
 use crate::observe::LookError;
 use crate::tcp::State;

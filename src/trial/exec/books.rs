@@ -10,16 +10,17 @@ use crate::lab::Unavailable;
 use crate::lab::machine::Machine;
 use crate::load::server::Served;
 use crate::model;
-use crate::observe::{Observed, SideObserved};
+use crate::observe::Observed;
 use crate::record::ledger::{Counted, ExecBooks, reconcile_exec};
 use crate::record::schema::{
-    Closings, Counters, Environment, ExecConnections, ExecEnd, ExecEndKind, ExecForecast, ExecPorts, ExecRan,
-    ExecServer, Ledger, Overdue, PeakEnd, Prediction, Record, Status, TimeWait, TimelinePoint,
+    Closings, Environment, ExecConnections, ExecEnd, ExecEndKind, ExecForecast, ExecPorts, ExecRan, ExecServer, Ledger,
+    Prediction, Record, TimelinePoint,
 };
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::Arrival;
 use crate::tcp::{CloseMode, Closer};
-use crate::trial::books::{blank, environment};
+use crate::trial::books::observed::{counters, time_wait, time_wait_at};
+use crate::trial::books::{blank, environment, not_built};
 
 /// What shells give for a program that is not there, and for one that cannot be executed.
 const NOT_FOUND: i32 = 127;
@@ -52,11 +53,7 @@ pub(super) fn unavailable(
     at: SystemTime,
     why: &Unavailable,
 ) -> Record {
-    let mut record = begun(plan, exec, machine, at);
-    record.environment.lab = "not built".into();
-    record.verdict.status = Status::Unavailable;
-    record.verdict.reasons = vec![why.to_string()];
-    record
+    not_built(begun(plan, exec, machine, at), why)
 }
 
 /// The record of a program that ran, or did not start. Its verdict is left to the judge.
@@ -69,10 +66,7 @@ pub(super) fn record(plan: &TrialPlan, exec: &Exec<'_>, machine: &Machine, at: S
         interrupted: results.interrupted,
         server: results.served.as_ref().map(Served::summary),
         time_wait: Some(time_wait(observed)),
-        counters: Some(Counters {
-            client: observed.counters.0.clone(),
-            server: observed.counters.1.as_ref().unwrap_or(&observed.counters.0).clone(),
-        }),
+        counters: Some(counters(observed)),
         observation: Some(observed.cost.clone()),
         timeline: timeline(results.closings.as_ref(), observed),
         ledger: Some(ledger(&results)),
@@ -261,25 +255,6 @@ fn ports(results: &Results, prediction: &Prediction) -> ExecPorts {
     }
 }
 
-fn time_wait(observed: &Observed) -> TimeWait {
-    let peak_end = |side: &SideObserved| PeakEnd {
-        peak: side.peak,
-        end: side.end,
-    };
-    TimeWait {
-        client: peak_end(&observed.client),
-        server: peak_end(&observed.server),
-        lifetime_seconds: None,
-        overdue: Overdue {
-            client_peak: observed.client.overdue_peak,
-            server_peak: observed.server.overdue_peak,
-        },
-        sides: None,
-        no_sides: None,
-        source: observed.cost.source.clone(),
-    }
-}
-
 fn ledger(results: &Results) -> Ledger {
     let (client, server) = &results.observed.counters;
     let counted = match server {
@@ -327,18 +302,15 @@ fn unknown(exec: &Exec<'_>, results: &Results) -> Vec<String> {
 fn timeline(closings: Option<&Closings>, observed: &Observed) -> Vec<TimelinePoint> {
     let Some(closings) = closings else { return vec![] };
     let interval = closings.concurrency.interval_seconds;
-    let mut samples = observed.samples.iter().peekable();
-    let mut seen = (None, None);
+    let mut time_wait = time_wait_at(observed);
     let points = closings.concurrency.over_time.iter().map(|point| {
-        while let Some(sample) = samples.next_if(|sample| sample.t <= point.t + interval) {
-            seen = (sample.client, sample.server);
-        }
+        let (time_wait_client, time_wait_server) = time_wait(point.t + interval);
         TimelinePoint {
             t: point.t,
             ok: point.opened,
             failed: Default::default(),
-            time_wait_client: seen.0,
-            time_wait_server: seen.1,
+            time_wait_client,
+            time_wait_server,
             open: Some(point.peak),
             p99_us: None,
         }
