@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::plan::seconds;
+use super::seconds;
 use super::spec::Span;
 
 /// What the load's arrivals are of.

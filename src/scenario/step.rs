@@ -6,6 +6,7 @@
 //!
 //! Connections and listeners have names. An end of a connection is `NAME.client` or `NAME.server`.
 
+mod segments;
 mod words;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::spec::{ID_PATTERN, Span, SysctlValue};
 use crate::tcp::CloseMode;
 
+pub use segments::{AwaitSegment, Inject, Lose, Replay, Undrop};
 pub(super) use words::{END_PATTERN, OUTCOME_PATTERN};
 pub use words::{End, EndState, Flag, Outcome, SideName};
 
@@ -284,33 +286,6 @@ pub struct CloseEnd {
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Lose {
-    /// The end that they do not reach.
-    pub end: Option<End>,
-    /// Or the listener, and the handshakes under way with it.
-    #[schemars(regex(pattern = ID_PATTERN))]
-    pub listener: Option<String>,
-    /// Lose segments that have all of these flags (default: any).
-    #[serde(default)]
-    pub with: Vec<Flag>,
-    /// … and none of these.
-    #[serde(default)]
-    pub without: Vec<Flag>,
-    /// … and acknowledge everything that the end has sent and will send up to its FIN.
-    #[serde(default)]
-    pub acknowledging_fin: bool,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Undrop {
-    pub end: Option<End>,
-    #[schemars(regex(pattern = ID_PATTERN))]
-    pub listener: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct StateOf {
     pub end: End,
     pub state: EndState,
@@ -345,62 +320,6 @@ pub struct Mark {
     /// The moment's name.
     #[schemars(length(min = 1))]
     pub moment: String,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Inject {
-    /// The end that receives it.
-    pub to: End,
-    pub flags: Vec<Flag>,
-    /// The sequence number, counted from the one that the receiver has acknowledged last (default 0).
-    #[serde(default)]
-    #[schemars(range(min = -2_147_483_647, max = 2_147_483_647))]
-    pub seq: i64,
-    /// The acknowledgement number, counted from the one that the receiver sends next (default 0); with flag `ack`.
-    #[serde(default)]
-    #[schemars(range(min = -2_147_483_647, max = 2_147_483_647))]
-    pub ack: i64,
-    /// The timestamp value, counted from the last that the receiver's peer has sent; without it there is no option.
-    #[schemars(range(min = -2_147_483_647, max = 2_147_483_647))]
-    pub timestamp: Option<i64>,
-    /// What it carries (default nothing).
-    #[serde(default)]
-    pub text: String,
-    /// Another source port than the peer's.
-    #[schemars(range(min = 1))]
-    pub from_port: Option<u16>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Replay {
-    /// The end that sent it.
-    pub of: End,
-    /// The first segment with all of these flags (default: any) …
-    #[serde(default)]
-    pub with: Vec<Flag>,
-    /// … and none of these.
-    #[serde(default)]
-    pub without: Vec<Flag>,
-    /// Instead of the first: the one that holds the sequence number which this end of a later incarnation expects next,
-    /// cut to begin there and to fit one packet.
-    pub into: Option<End>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AwaitSegment {
-    pub from: End,
-    /// All of these flags (default: any) …
-    #[serde(default)]
-    pub with: Vec<Flag>,
-    /// … and none of these.
-    #[serde(default)]
-    pub without: Vec<Flag>,
-    /// Default 10s.
-    #[serde(default = "within")]
-    pub within: Span,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

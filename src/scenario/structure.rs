@@ -4,7 +4,8 @@
 
 use super::problem::{Origin, Problem, did_you_mean, listed, nearest, quoted, shown};
 use super::shape::{Shape, Text};
-use super::spec::{ID_PATTERN, SPAN_PATTERN, Span};
+use super::span::{SPAN_PATTERN, Span};
+use super::spec::ID_PATTERN;
 use super::step::{END_PATTERN, End, NAME_PATTERN, OUTCOME_PATTERN, Outcome};
 use super::tree::{Entry, Node, Value};
 
