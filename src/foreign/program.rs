@@ -16,11 +16,11 @@ use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 
 use super::connects::{Choice, Supervisor, prepare};
+use super::ended::{Ended, How};
 use super::surroundings::{Surroundings, trouble};
 use super::tail::Tail;
-use super::tree::{MESSAGE, Order, Told, Tree};
+use super::tree::{Group, Lives, MESSAGE, Order, Told, Tree};
 use crate::lab::{Privilege, Side, Unavailable};
-use crate::record::schema::Connects;
 
 /// How long a tree that was told to end by SIGKILL may take: only a process in the kernel's own hands does not.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
@@ -45,24 +45,6 @@ pub enum Streams {
     OnStderr,
     /// Stdin is empty; the end of stdout and stderr is kept, to tell why the program failed.
     Kept,
-}
-
-/// Whose signals from the terminal a program gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// Linger's: Ctrl-C and Ctrl-Z reach it, and it may read the terminal.
-    Ours,
-    /// Its own: no key ends it.
-    Own,
-}
-
-/// How long the tree lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lives {
-    /// What the program leaves behind when it ends is ended at once.
-    AsTheProgram,
-    /// Until nobody is left: the program may put itself into the background.
-    AsItsLast,
 }
 
 /// A program that is to be started.
@@ -97,76 +79,6 @@ pub enum StartError {
     Refused { name: String, source: io::Error },
     #[error(transparent)]
     Lab(#[from] Unavailable),
-}
-
-/// How a program ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    Exited(i32),
-    Signal {
-        number: i32,
-        core_dumped: bool,
-    },
-    /// Its first process was killed from outside, and with it the whole tree.
-    Lost,
-}
-
-impl How {
-    fn of(status: i32) -> Self {
-        if libc::WIFSIGNALED(status) {
-            Self::Signal {
-                number: libc::WTERMSIG(status),
-                core_dumped: libc::WCOREDUMP(status),
-            }
-        } else {
-            Self::Exited(libc::WEXITSTATUS(status))
-        }
-    }
-}
-
-impl std::fmt::Display for How {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match *self {
-            Self::Exited(code) => write!(f, "ended with exit code {code}"),
-            Self::Signal { number, core_dumped } => {
-                let name = nix::sys::signal::Signal::try_from(number)
-                    .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
-                let core = if core_dumped { " (core dumped)" } else { "" };
-                write!(f, "was ended by {name}{core}")
-            }
-            Self::Lost => f.write_str("was ended from outside"),
-        }
-    }
-}
-
-/// The end of a program and of its tree.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ended {
-    pub how: How,
-    /// From its start to its own end.
-    pub after: Duration,
-    /// Processes beside the program that were alive when it ended, or when the tree was killed, and were killed.
-    pub left_behind: u32,
-    /// Of the whole tree, user and system.
-    pub cpu_seconds: f64,
-    /// What could not be arranged for the program, in words.
-    pub trouble: Vec<&'static str>,
-    /// What its connect() calls gave, where that was asked for.
-    pub connects: Option<Connects>,
-}
-
-impl Ended {
-    /// Nothing is known of it but that it is no more.
-    pub(crate) fn lost() -> Self {
-        Self {
-            how: How::Lost,
-            after: Duration::ZERO,
-            left_behind: 0,
-            cpu_seconds: 0.0,
-            trouble: Vec::new(),
-            connects: None,
-        }
-    }
 }
 
 /// A program that was started. Killed with its whole tree when this is dropped.

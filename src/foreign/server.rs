@@ -7,7 +7,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::program::{Ended, Program, Running, StartError};
+use super::ended::Ended;
+use super::program::{Program, Running, StartError};
 use crate::lab::{Privilege, Side, Unavailable};
 use crate::observe::{Eyes, LookError};
 use crate::tcp::State;

@@ -13,8 +13,25 @@ use std::os::fd::RawFd;
 use nix::libc;
 
 use super::connects::Hook;
-use super::program::{Group, Lives};
 use super::surroundings::{Surroundings, check};
+
+/// Whose signals from the terminal a program gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Linger's: Ctrl-C and Ctrl-Z reach it, and it may read the terminal.
+    Ours,
+    /// Its own: no key ends it.
+    Own,
+}
+
+/// How long the tree lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lives {
+    /// What the program leaves behind when it ends is ended at once.
+    AsTheProgram,
+    /// Until nobody is left: the program may put itself into the background.
+    AsItsLast,
+}
 
 /// One report of the first process: what, and two numbers.
 pub(super) const MESSAGE: usize = 16;

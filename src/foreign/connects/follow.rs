@@ -4,20 +4,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::diag::Diag;
-use super::watched::Watched;
-use crate::tcp::FourTuple;
+use super::watched::{Connecting, Watched};
 
 /// Between the first looks at one attempt; later ones are a quarter of its age apart.
 const AT_FIRST: Duration = Duration::from_millis(10);
 const AT_MOST: Duration = Duration::from_secs(1);
-
-/// An attempt that is under way.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Connecting {
-    pub(super) tuple: FourTuple,
-    pub(super) cookie: u64,
-    pub(super) since: Instant,
-}
 
 #[derive(Debug)]
 struct Due {

@@ -1,6 +1,7 @@
 //! What the observing threads share: the tally, notes, costs, and the way to have an attempt followed.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -12,12 +13,18 @@ use nix::sys::signal::SigSet;
 use nix::time::{ClockId, clock_gettime};
 
 use super::diag::tuple;
-use super::follow::Connecting;
 use super::process::{Address, Look, Processes, state};
 use super::tally::{After, Call, Tally, goes_on};
 use crate::record::schema::{Connects, ConnectsCost};
+use crate::tcp::FourTuple;
 
-use std::net::SocketAddr;
+/// An attempt that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connecting {
+    pub(super) tuple: FourTuple,
+    pub(super) cookie: u64,
+    pub(super) since: Instant,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Watched {
