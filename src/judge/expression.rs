@@ -208,7 +208,7 @@ impl Evidence {
 }
 
 /// JSON as a CEL value; None for null.
-fn cel_value(json: Json) -> Option<Value> {
+pub(super) fn cel_value(json: Json) -> Option<Value> {
     Some(match json {
         Json::Null => return None,
         Json::Bool(truth) => Value::Bool(truth),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cel::{Context, Env, ExecutionError, Value, extensions, functions};
 
 /// A context with every function and no variable.
-pub(crate) fn context() -> Context<'static, 'static> {
+pub(super) fn context() -> Context<'static, 'static> {
     let mut env = Env::stdlib();
     // Refused only where a name is taken already, and then it is there.
     let _ = extensions::strings(&mut env);

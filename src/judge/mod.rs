@@ -8,13 +8,15 @@
 //! The rule that everything here keeps: a measurement that is missing makes a verdict inconclusive, never met.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod catalogue_tests;
 mod claim;
 pub mod compare;
 mod conjunction;
 mod exit;
 mod expression;
 mod kernel;
-pub(crate) mod language;
+mod language;
 mod paths;
 mod verdict;
 

@@ -5,14 +5,11 @@ use super::histogram::LatencyHistogram;
 
 /// Ports of one pair of addresses and destination port.
 const PORTS: usize = 65_536;
-/// Memory that one pair takes: 512 KiB.
-pub const BYTES_A_PAIR: usize = PORTS * size_of::<u64>();
-/// More pairs than this are not followed: they would take more than 2 GiB.
-pub const MOST_PAIRS: usize = (2 << 30) / BYTES_A_PAIR;
 
 /// The time of the last close of each (pair, local port), in nanoseconds since the load began.
 ///
-/// A *pair* is one source address with one destination; the load numbers them. [`BYTES_A_PAIR`].
+/// A *pair* is one source address with one destination; the load numbers them. Each takes 512 KiB, so that a plan
+/// may not follow many.
 #[derive(Clone, Debug)]
 pub struct TupleClock {
     closed: Vec<u64>,

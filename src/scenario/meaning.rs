@@ -13,11 +13,14 @@ use super::port_range;
 use super::problem::{Origin, Problem};
 use super::spec::{Arrival, Family, Source, Span, Topology};
 use super::tree::Node;
-use crate::record::tuples;
 use crate::tcp::CloseMode;
 
 /// More pairs of source and destination than this would need gigabytes of tables.
 const MOST_PAIRS: u64 = 1_000_000;
+/// What it takes to follow one pair: the time of the last close of each of its ports.
+const BYTES_A_PAIR: u64 = 65_536 * size_of::<u64>() as u64;
+/// More pairs than this are not followed: they would take more than 2 GiB.
+const MOST_FOLLOWED: u64 = (2 << 30) / BYTES_A_PAIR;
 
 /// Everything that is wrong with the combination of the document's keys.
 pub(super) fn check(root: &Node) -> Vec<Problem> {
@@ -185,12 +188,11 @@ impl<'a> Rules<'a> {
         if pairs > MOST_PAIRS {
             let message = format!("{pairs} pairs of source and destination; at most {MOST_PAIRS} are allowed");
             self.report("server.addresses", message);
-        } else if pairs > tuples::MOST_PAIRS as u64 && self.read_or("observe.tuples", false) == Some(true) {
+        } else if pairs > MOST_FOLLOWED && self.read_or("observe.tuples", false) == Some(true) {
             let message = format!(
                 "{pairs} pairs of source and destination, of which each takes {} KiB to follow; with observe.tuples at \
-                 most {} are allowed: use fewer addresses or ports, or leave it out",
-                tuples::BYTES_A_PAIR / 1024,
-                tuples::MOST_PAIRS
+                 most {MOST_FOLLOWED} are allowed: use fewer addresses or ports, or leave it out",
+                BYTES_A_PAIR / 1024
             );
             self.report("observe.tuples", message);
         }
