@@ -4,15 +4,13 @@
 //! `cargo bench --bench pure`
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use divan::Bencher;
 use linger::load::{Clock, Pacer};
 use linger::record::histogram::LatencyHistogram;
 use linger::record::tally::{Cause, First, Phase, Tally};
 use linger::record::timeline::Timeline;
-use linger::scenario::plan::LoadPlan;
-use linger::scenario::pool::LoadKind;
+use linger::scenario::plan::{LoadPlan, TrialPlan};
 use linger::scenario::spec::Arrival;
 
 fn main() {
@@ -20,22 +18,13 @@ fn main() {
 }
 
 fn plan(arrival: Arrival) -> LoadPlan {
+    let plan = include_str!("../tests/fixtures/plan.json");
+    let plan: TrialPlan = serde_json::from_str(plan).expect("the plan of the tests is one");
     LoadPlan {
-        kind: LoadKind::Connections,
-        requests: None,
         arrival,
         rate: (arrival != Arrival::Max).then_some(100_000.0),
-        in_flight: 16,
         connections: None,
-        duration: None,
-        requests_per_connection: 0,
-        request_bytes: 1,
-        response_bytes: 1,
-        hold: Duration::ZERO,
-        connect_timeout: Duration::from_secs(10),
-        io_timeout: Duration::from_secs(10),
-        seed: 1,
-        threads: None,
+        ..plan.load
     }
 }
 

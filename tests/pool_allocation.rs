@@ -1,38 +1,17 @@
 //! A request over a pool allocates nothing, nor does a connection that the pool opens and closes, once the load is under way.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+#[path = "support/counting.rs"]
+mod counting;
+
 use std::time::Duration;
 
-use linger::load::server::{Listeners, ServerControl, ServerWork};
-use linger::load::{Choice, Clock, Control, Pacing, Shard, Work, threads};
+use linger::load::server::ServerWork;
+use linger::load::{Choice, Pacing, Shard, Work};
 use linger::scenario::plan::{ServerPlan, TrialPlan};
 use linger::scenario::pool::{LendOrder, LoadKind, OnReturn, PoolPlan, Validation};
 use linger::scenario::spec::Protocol;
-use nix::sched::{CloneFlags, unshare};
 
-/// Counts what is asked of the system's allocator.
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is passed on unchanged; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promises are the system allocator's too.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::{counted, in_fresh_namespace};
 
 fn work(on_return: OnReturn, requests: u64) -> (Work, ServerWork) {
     let plan: TrialPlan = serde_json::from_str(include_str!("fixtures/plan.json")).unwrap();
@@ -74,31 +53,15 @@ fn work(on_return: OnReturn, requests: u64) -> (Work, ServerWork) {
 /// Allocations of so many requests, both ends together.
 fn allocations(on_return: OnReturn, requests: u64) -> u64 {
     let (work, server) = work(on_return, requests);
-    let listeners = Listeners::bind(&work.destinations, 4096).unwrap();
-    let control = ServerControl::default();
-    let means = threads::Means {
-        threads: 1,
-        engine: Choice::Epoll,
-        pin: None,
-    };
-    let before = ALLOCATIONS.load(Relaxed);
-    std::thread::scope(|scope| {
-        let serving = scope.spawn(|| listeners.serve(&server, &control, None).unwrap());
-        let ran = threads::run(&work, &means, &Clock::start(), &Control::default());
-        control.stop();
-        assert_eq!(ran.unwrap().0.pool.unwrap().requests.ok, requests);
-        serving.join().unwrap();
-    });
-    ALLOCATIONS.load(Relaxed) - before
+    let counted = counted(Choice::Epoll, &work, &server);
+    assert_eq!(counted.measured.pool.unwrap().requests.ok, requests);
+    counted.allocations
 }
 
 /// The test is the only one of its process: others would be counted with it.
 #[test]
 fn ten_thousand_requests_allocate_no_more_than_a_thousand_with_a_pool_and_without() {
-    std::thread::spawn(|| {
-        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run as root or under unshare --user");
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        assert!(up.expect("needs `ip` (iproute2)").success());
+    in_fresh_namespace(|| {
         for on_return in [OnReturn::Keep, OnReturn::Close] {
             allocations(on_return, 1_000);
             let (few, many) = (allocations(on_return, 1_000), allocations(on_return, 10_000));
@@ -108,7 +71,5 @@ fn ten_thousand_requests_allocate_no_more_than_a_thousand_with_a_pool_and_withou
                 "{on_return:?}: {few} for 1,000 requests, {many} for 10,000"
             );
         }
-    })
-    .join()
-    .unwrap();
+    });
 }

@@ -8,13 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use linger::load::server::{Listeners, Served, ServerControl, ServerWork};
 use linger::load::{EngineError, Pacing, Shard, Work};
-use linger::scenario::plan::{ClientPlan, ClosePlan, LoadPlan, ServerPlan};
-use linger::scenario::pool::LoadKind;
-use linger::scenario::spec::{Arrival, Order, Protocol, Source};
+use linger::scenario::plan::{ClosePlan, LoadPlan, ServerPlan, TrialPlan};
+use linger::scenario::spec::Protocol;
 use linger::tcp::{CloseMode, Closer};
 use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, unshare};
 use nix::unistd::Pid;
@@ -53,33 +51,22 @@ impl Exchange {
     }
 }
 
+/// The plan that tests vary too.
+fn plan() -> TrialPlan {
+    serde_json::from_str(include_str!("../../tests/fixtures/plan.json")).expect("the plan of the tests is one")
+}
+
 /// So many connections as fast as they go: connect(), then RST.
 pub fn work(connections: u64) -> Work {
+    let plan = plan();
     Work {
         load: LoadPlan {
-            kind: LoadKind::Connections,
-            arrival: Arrival::Max,
-            rate: None,
             in_flight: IN_FLIGHT,
             connections: Some(connections),
-            requests: None,
-            duration: None,
-            requests_per_connection: 0,
-            request_bytes: 1,
-            response_bytes: 1,
-            hold: Duration::ZERO,
-            connect_timeout: Duration::from_secs(10),
-            io_timeout: Duration::from_secs(10),
-            seed: 1,
-            threads: None,
+            ..plan.load
         },
         close: close(Closer::Client, CloseMode::Abortive),
-        client: ClientPlan {
-            addresses: 1,
-            source: Source::Ephemeral,
-            port_range: None,
-            order: Order::RoundRobin,
-        },
+        client: plan.client,
         protocol: Protocol::None,
         sources: vec![],
         destinations: vec![DESTINATION],
@@ -113,15 +100,8 @@ impl Server {
     pub fn start(work: &Work, cpu: usize) -> Self {
         let server = ServerWork::of_load(
             ServerPlan {
-                listen: true,
-                addresses: 1,
-                ports: 1,
-                exec: None,
                 protocol: work.protocol,
-                backlog: 4096,
-                accept_delay: Duration::ZERO,
-                threads: None,
-                manner: Default::default(),
+                ..plan().server
             },
             work.close.clone(),
             &work.load,

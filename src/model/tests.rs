@@ -4,82 +4,15 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::scenario::plan::{ClientPlan, ClosePlan, LabPlan, LoadPlan, ObservePlan, ServerPlan, SysctlPlan};
-use crate::scenario::spec::{Arrival, Family, Order, Protocol, Topology};
-use crate::tcp::{CloseMode, Closer};
+use crate::scenario::fixture;
+use crate::scenario::spec::Arrival;
+use crate::tcp::CloseMode;
 
 /// 30,000 connections to one destination at the highest rate, the client closing first.
 pub(crate) fn plan() -> TrialPlan {
-    TrialPlan {
-        alone: false,
-        real_time: false,
-        kernel: None,
-        scaled: BTreeMap::new(),
-        trial: 1,
-        trials: 1,
-        id: "exhaustion".into(),
-        claim: "a claim".into(),
-        holds: None,
-        figure: None,
-        sources: vec![],
-        origin: "catalogue".into(),
-        cell: BTreeMap::new(),
-        repeat: 1,
-        lab: LabPlan {
-            topology: Topology::Pair,
-            family: Family::Ipv4,
-            nat_ports: None,
-        },
-        server: ServerPlan {
-            listen: true,
-            addresses: 1,
-            ports: 1,
-            exec: None,
-            protocol: Protocol::None,
-            backlog: 4096,
-            accept_delay: Duration::ZERO,
-            threads: None,
-            manner: Default::default(),
-        },
-        client: ClientPlan {
-            addresses: 1,
-            source: Source::Ephemeral,
-            port_range: None,
-            order: Order::RoundRobin,
-        },
-        close: ClosePlan {
-            closer: Closer::Client,
-            mode: CloseMode::Graceful,
-            linger_seconds: None,
-        },
-        fill: None,
-        pool: None,
-        load: LoadPlan {
-            kind: Default::default(),
-            arrival: Arrival::Max,
-            rate: None,
-            in_flight: 16,
-            connections: Some(30_000),
-            requests: None,
-            duration: None,
-            requests_per_connection: 0,
-            request_bytes: 1,
-            response_bytes: 1,
-            hold: Duration::ZERO,
-            connect_timeout: Duration::from_secs(10),
-            io_timeout: Duration::from_secs(10),
-            seed: 1,
-            threads: None,
-        },
-        sysctl: SysctlPlan::default(),
-        observe: ObservePlan {
-            tuples: false,
-            after: Duration::ZERO,
-        },
-        steps: vec![],
-        takes: Duration::ZERO,
-        expect: vec![],
-    }
+    let mut plan = fixture::trial();
+    plan.load.connections = Some(30_000);
+    plan
 }
 
 pub(crate) fn facts(sysctls: &[(&str, &str)]) -> Facts {

@@ -9,6 +9,8 @@
 pub mod catalogue;
 mod exec_rules;
 mod expectations;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod key;
 mod matrix;
 mod meaning;

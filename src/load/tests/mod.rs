@@ -16,28 +16,16 @@ use self::namespace::Counters;
 use super::server::{Listeners, Served, ServerControl, ServerWork};
 use super::{Choice, Clock, Control, Measured, Pacing, Shard, Work, threads};
 use crate::record::tally::{Cause, Phase};
-use crate::scenario::plan::{ClientPlan, ClosePlan, LoadPlan, ServerPlan};
-use crate::scenario::spec::{Arrival, Order, Protocol, Source};
+use crate::scenario::fixture;
+use crate::scenario::plan::{ClosePlan, LoadPlan, ServerPlan};
+use crate::scenario::spec::{Arrival, Protocol};
 use crate::tcp::{CloseMode, Closer};
 
 /// A plan for tests to vary: ten connections as fast as they go.
 pub(super) fn load_plan() -> LoadPlan {
     LoadPlan {
-        kind: Default::default(),
-        arrival: Arrival::Max,
-        rate: None,
-        in_flight: 16,
         connections: Some(10),
-        requests: None,
-        duration: None,
-        requests_per_connection: 0,
-        request_bytes: 1,
-        response_bytes: 1,
-        hold: Duration::ZERO,
-        connect_timeout: Duration::from_secs(10),
-        io_timeout: Duration::from_secs(10),
-        seed: 1,
-        threads: None,
+        ..fixture::trial().load
     }
 }
 
@@ -46,17 +34,8 @@ pub(super) fn work() -> Work {
     Work {
         load: load_plan(),
         pool: None,
-        close: ClosePlan {
-            closer: Closer::Client,
-            mode: CloseMode::Graceful,
-            linger_seconds: None,
-        },
-        client: ClientPlan {
-            addresses: 1,
-            source: Source::Ephemeral,
-            port_range: None,
-            order: Order::RoundRobin,
-        },
+        close: fixture::trial().close,
+        client: fixture::trial().client,
         protocol: Protocol::None,
         sources: vec![[127, 0, 0, 1].into()],
         destinations: vec![([127, 0, 0, 1], 7_000).into()],
@@ -94,15 +73,8 @@ fn offer_by(engine: Choice, threads: u32, work: &Work, control: &Control) -> Res
 pub(super) fn server_of(work: &Work) -> ServerWork {
     ServerWork::of_load(
         ServerPlan {
-            listen: true,
-            addresses: 1,
-            ports: 1,
-            exec: None,
             protocol: work.protocol,
-            backlog: 4096,
-            accept_delay: Duration::ZERO,
-            manner: Default::default(),
-            threads: None,
+            ..fixture::trial().server
         },
         work.close.clone(),
         &work.load,
