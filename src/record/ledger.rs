@@ -15,6 +15,7 @@
 
 mod exec;
 mod rows;
+mod sequence;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use nix::libc;
 use super::schema::{Ledger, LedgerRow};
 use super::tally::{Cause, Phase, Tally};
 pub use exec::{ExecBooks, reconcile_exec};
+pub use sequence::reconcile_sequence;
 
 /// How one side's established connections ended, by who acted first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,6 +148,10 @@ pub fn reconcile(books: &Books<'_>) -> Ledger {
         rows.extend([books.time_wait_made(&account), books.time_wait_held(&account)]);
     }
     rows.extend(books.reuse());
+    of_rows(rows)
+}
+
+fn of_rows(rows: Vec<LedgerRow>) -> Ledger {
     Ledger {
         balanced: rows.iter().all(|row| row.balanced),
         rows,

@@ -27,7 +27,6 @@
 mod endpoints;
 mod finding;
 mod kernel;
-mod ledger;
 mod segment;
 mod stage;
 mod stream;
@@ -44,6 +43,7 @@ use std::time::Instant;
 
 use crate::lab::{Lab, Unavailable};
 use crate::observe::{LookError, counters};
+use crate::record::ledger::reconcile_sequence;
 use crate::record::schema::{Captured, Counters, Ledger, SegmentSeen, Status, StepResult};
 use crate::scenario::plan::StepPlan;
 use crate::scenario::step::Action;
@@ -171,7 +171,7 @@ impl Stage<'_> {
             steps,
             captured,
             segments: self.segments(),
-            ledger: ledger::of(self.opens, &counters.client),
+            ledger: reconcile_sequence(self.opens, &counters.client),
             counters,
         })
     }

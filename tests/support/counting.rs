@@ -1,4 +1,5 @@
 //! Counts the allocations of a test that is the only one of its process: others would be counted with it.
+#![allow(dead_code)] // Each test uses its own part.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! The books of a program that linger did not write: what was seen on the wire, and what the built-in server counted,
 //! against the kernel's counters of both namespaces.
 
-use super::{Allowance, Counted, Kernel, TW_COUNTS_BEGINNINGS, row, signed, sum};
+use super::{Allowance, Counted, Kernel, TW_COUNTS_BEGINNINGS, of_rows, row, signed, sum};
 use crate::record::schema::{Closings, Ledger, LedgerRow};
 
 /// Everything that is reconciled, of one moment: the program has ended and both sides are at rest.
@@ -28,11 +28,7 @@ pub fn reconcile_exec(books: &ExecBooks<'_>) -> Ledger {
         rows.extend(books.opens(closings));
         rows.extend(books.time_wait(closings));
     }
-    Ledger {
-        balanced: rows.iter().all(|row| row.balanced),
-        rows,
-        unsettled: None,
-    }
+    of_rows(rows)
 }
 
 impl ExecBooks<'_> {
