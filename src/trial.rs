@@ -2,20 +2,18 @@
 //! together.
 //!
 //! Order: lab → sysctls read back → listeners → prediction → observer → (fill) → server → client → (load) → rest and last look →
-//! observe.after → books. A program of somebody else's takes the place of the load in `exec`. Nothing here judges or prints.
+//! observe.after → books. `prepared` is all up to the prediction, `crew` the threads of both ends, `books` the record; a
+//! program of somebody else's takes the server's place in `program` and the load's in `exec`. Nothing here judges or prints.
 #![forbid(unsafe_code)]
 
 mod books;
 mod crew;
 pub mod exec;
 mod fill;
-mod memory;
-mod pool;
 mod prepared;
 mod program;
 mod rest;
 mod settle;
-mod sides;
 mod watch;
 
 use std::collections::BTreeMap;

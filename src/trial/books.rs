@@ -1,14 +1,16 @@
-//! Sums a trial's results up into its record.
+//! Sums a trial's results up into its record, part by part.
 
 mod ledger;
 mod lifetimes;
 mod load;
+mod memory;
 pub(super) mod observed;
+mod pool;
+mod sides;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::pool;
 use super::{Followed, Results};
 use crate::lab::Unavailable;
 use crate::lab::machine::Machine;
@@ -21,8 +23,6 @@ use crate::record::schema::{
 };
 use crate::scenario::plan::TrialPlan;
 use crate::sequence::Conducted;
-
-pub(super) use self::load::failures;
 
 /// Where the trial stands, as far as the machine tells.
 pub(super) fn environment(machine: &Machine) -> Environment {
@@ -170,7 +170,7 @@ pub(super) fn record(plan: &TrialPlan, machine: &Machine, at: SystemTime, mut re
 
 /// TIME_WAIT, with what became of it where each four-tuple was followed.
 fn time_wait(plan: &TrialPlan, results: &Results) -> TimeWait {
-    let (sides, no_sides) = match super::sides::sides(plan, results) {
+    let (sides, no_sides) = match sides::sides(plan, results) {
         Ok(sides) => (Some(sides), None),
         Err(why) => (None, Some(why)),
     };
@@ -186,7 +186,7 @@ fn memory(results: &Results) -> Option<Memory> {
     let [before, after] = &results.slab;
     let observed = &results.observed;
     let minis = observed.client.held + observed.server.held;
-    super::memory::memory(before.as_ref()?, after.as_ref()?, minis, observed.client_ports)
+    memory::memory(before.as_ref()?, after.as_ref()?, minis, observed.client_ports)
 }
 
 /// The load's intervals with the TIME_WAIT counts at their ends, as far as was observed.

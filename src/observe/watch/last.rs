@@ -75,12 +75,7 @@ impl Watch {
             if namespace.is_empty()? {
                 continue;
             }
-            namespace.eyes.list(Listing::Moving, |socket| {
-                listed += 1;
-                if self.endpoints.side(&socket.tuple).is_some() {
-                    census.count(&socket);
-                }
-            })?;
+            listed += namespace.list_moving(&self.endpoints, census)?;
             census.count_time_wait(namespace.eyes.mini_sockets()?.unwrap_or(0));
         }
         self.count_look("listing of what moves", listed, cpu);
@@ -112,12 +107,7 @@ impl Watch {
             if namespace.is_empty()? {
                 continue;
             }
-            namespace.eyes.list(Listing::Moving, |socket| {
-                listed += 1;
-                if self.endpoints.side(&socket.tuple).is_some() {
-                    census.count(&socket);
-                }
-            })?;
+            listed += namespace.list_moving(&self.endpoints, &mut census)?;
         }
         self.count_look("listing of what moves", listed, cpu);
         Ok(Some(census.by_state()))

@@ -1,9 +1,10 @@
 //! One namespace, and what the last looks at it gave.
 
-use crate::observe::census::Census;
+use crate::observe::census::{Census, Endpoints};
 use crate::observe::counters::Snapshot;
 use crate::observe::eyes::{Eyes, LookError};
 use crate::observe::samples::Holder;
+use crate::observe::sock_diag::Listing;
 
 /// One namespace, and what the last looks at it gave.
 #[derive(Debug)]
@@ -36,6 +37,18 @@ impl Namespace {
     pub(super) fn is_idle(&mut self) -> Result<bool, LookError> {
         let now = self.eyes.in_use()?;
         Ok(self.before_load.as_ref().is_some_and(|(before, _)| now <= *before))
+    }
+
+    /// Lists what is neither in TIME_WAIT nor a listener, and counts those of the trial. Returns how many were listed.
+    pub(super) fn list_moving(&mut self, endpoints: &Endpoints, census: &mut Census) -> Result<u64, LookError> {
+        let mut listed = 0;
+        self.eyes.list(Listing::Moving, |socket| {
+            listed += 1;
+            if endpoints.side(&socket.tuple).is_some() {
+                census.count(&socket);
+            }
+        })?;
+        Ok(listed)
     }
 
     /// Whether there are no mini-sockets either.

@@ -1,5 +1,6 @@
 //! The books of both ends as the ledger takes them.
 
+use super::sides;
 use crate::load::Measured;
 use crate::load::measured::Endings;
 use crate::load::server::Served;
@@ -9,7 +10,7 @@ use crate::record::tally::Tally;
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::Topology;
 use crate::tcp::CloseMode;
-use crate::trial::{Results, sides};
+use crate::trial::Results;
 
 fn counted<'a>(plan: &TrialPlan, results: &'a Results) -> Counted<'a> {
     let (client, server) = &results.observed.counters;

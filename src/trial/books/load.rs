@@ -106,7 +106,7 @@ pub(super) fn requests(plan: &TrialPlan, measured: &Measured) -> Option<Requests
     })
 }
 
-pub(in crate::trial) fn failures(tally: &Tally) -> Vec<Failed> {
+pub(super) fn failures(tally: &Tally) -> Vec<Failed> {
     let failed = tally.failures().into_iter().map(|failure| Failed {
         phase: failure.phase.to_string(),
         errno: failure.cause.name(),

@@ -5,13 +5,13 @@
 
 use nix::libc;
 
-use super::Results;
 use crate::observe::OnSides;
 use crate::record::ledger::outlasts_time_wait;
 use crate::record::schema::Sides;
 use crate::record::tally::{Cause, Phase};
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::Topology;
+use crate::trial::Results;
 
 /// The distribution, or why there is none.
 pub(super) fn sides(plan: &TrialPlan, results: &Results) -> Result<Sides, String> {

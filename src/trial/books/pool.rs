@@ -1,6 +1,6 @@
 //! Sums a pool's books up into the record's `pool`.
 
-use super::books::failures;
+use super::load::failures;
 use crate::load::pool::PoolBooks;
 use crate::record::schema::{PoolConnections, PoolRan, PoolRequests, RequestLatencies};
 use crate::scenario::plan::TrialPlan;
