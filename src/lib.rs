@@ -1,7 +1,8 @@
 //! linger reproduces, measures and gates TCP TIME_WAIT and ephemeral-port exhaustion.
 //!
-//! Data goes one way: [`scenario`] → [`lab`] → [`load`] (+ [`observe`]) → [`record`] → [`judge`] → [`report`].
-//! [`trial`] is the only place that wires them together. Nothing imports downstream. The words are the README's.
+//! Data goes one way: [`scenario`] → [`lab`] → [`load`], [`sequence`] or [`foreign`] (+ [`observe`]) → [`record`] →
+//! [`judge`] → [`report`]. [`trial`] is the only place that wires them together; [`machine`] boots other kernels for it.
+//! Nothing imports downstream. The words are the README's.
 #![deny(unsafe_code)]
 #![warn(missing_debug_implementations, rust_2018_idioms, unreachable_pub)]
 

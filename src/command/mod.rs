@@ -1,4 +1,4 @@
-//! One file a subcommand. Errors become words and exit codes here, and only here.
+//! One file a subcommand, or a folder. Errors become words and exit codes here, and only here.
 
 mod booted;
 mod check;

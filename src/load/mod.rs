@@ -2,10 +2,11 @@
 //!
 //! The flow of one attempt: [`Pacer`] says when it is due, `Pairs` which source and destination it takes, an
 //! [`Engine`] makes the system calls, [`Measured`] books what came of it. Everything but the system calls is pure and
-//! shared by all engines, so that engines can differ in speed and in nothing else. [`server`] is the other end.
+//! shared by all engines, so that engines can differ in speed and in nothing else. [`pool`] offers requests instead, over
+//! connections that are borrowed. [`server`] is the other end; what both say is [`protocol`](crate::protocol)'s.
 //!
-//! Knows sockets (RFC 9293, socket(7), tcp(7)); knows nothing of namespaces, sysctls, records or verdicts: it is
-//! called on a thread that already stands where its sockets belong.
+//! Knows sockets (RFC 9293, socket(7), tcp(7)), and the record's accumulators, which it fills; knows nothing of namespaces,
+//! sysctls or verdicts: it is called on a thread that already stands where its sockets belong.
 
 pub mod bottleneck;
 pub mod choice;

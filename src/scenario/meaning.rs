@@ -1,8 +1,9 @@
 //! Checks what the keys mean together: which combinations say nothing, contradict each other or cannot be had.
 //!
 //! Each rule reads only the keys that it needs and is silent where one of them is malformed (`structure` tells that),
-//! so that one run names the faults of both kinds. What is spoken
-//! has rules of its own in `protocol_rules`, sysctls in `sysctl_rules`, expectations in `expectations`.
+//! so that one run names the faults of both kinds. What is spoken has rules of its own in `protocol_rules`, a pool in
+//! `pool_rules`, somebody else's server in `exec_rules`, sysctls in `sysctl_rules`, steps in `sequence_rules`, expectations in
+//! `expectations`.
 
 use std::time::Duration;
 

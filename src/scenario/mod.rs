@@ -1,8 +1,9 @@
 //! A scenario is a question in TOML; a plan is what will run to answer it.
 //!
-//! `spec` is what a file says (parsed) and the source of its JSON Schema; `tree` keeps each value's place;
-//! `structure` and `meaning` name everything wrong with it at once; `matrix` spans the cells; `plan` is what will run
-//! (`resolve`d: every default filled in, one trial a matrix cell and repeat); `catalogue` holds the scenarios shipped.
+//! `spec` is what a file says (parsed, with `step` and `pool`) and the source of its JSON Schema; `tree` keeps each value's
+//! place; `structure` and `meaning` (with the `…_rules`) name everything wrong with it at once; `matrix` spans the cells;
+//! `plan` is what will run (`resolve`d: every default filled in, one trial a matrix cell and repeat); `catalogue` holds the
+//! scenarios shipped.
 //! Knows nothing of labs, sockets or records.
 #![forbid(unsafe_code)]
 
