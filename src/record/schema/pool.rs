@@ -16,16 +16,16 @@ pub struct PoolRan {
     pub churn_ratio: Option<f64>,
     /// Connections closed a second while the load ran, its end left out.
     pub churn_per_second: f64,
-    /// PoolRequests tried on each connection, of those that have ended.
+    /// Requests tried on each connection, of those that have ended.
     pub requests_per_connection: Option<Counts>,
     pub occupancy: Occupancy,
     pub validation: Validations,
 }
 
-/// PoolRequests by what became of them. `ok + failed_total = attempted`.
+/// Requests by what became of them. `ok + failed_total = attempted`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolRequests {
-    /// PoolRequests that were due; null where only time bounds the load.
+    /// Requests that were due; null where only time bounds the load.
     pub planned: Option<u64>,
     /// Those that asked the pool for a connection.
     pub attempted: u64,
@@ -104,7 +104,7 @@ pub struct Occupancy {
     pub open: PeakMean,
     /// Of these, lent or being validated.
     pub lent: PeakMean,
-    /// PoolRequests that waited for a connection.
+    /// Requests that waited for a connection.
     pub waiting: PeakMean,
 }
 
@@ -126,7 +126,7 @@ pub struct PoolPrediction {
     /// Connections lent in the mean, by Little's law: rate × service time. Null with arrival `max`, and where the plan says
     /// nothing of the service time.
     pub busy: Option<f64>,
-    /// PoolRequests a second that the pool can serve: size ÷ service time; null where that is not known.
+    /// Requests a second that the pool can serve: size ÷ service time; null where that is not known.
     pub ceiling_per_second: Option<f64>,
     /// Whether requests come faster than that, so that they wait and in the end time out; null where it is not known.
     pub too_small: Option<bool>,
