@@ -161,6 +161,7 @@ fn run(
     };
     let origin = Instant::now();
     let config = observe::Config {
+        ports: true,
         server_endpoints: destinations.clone(),
         tuples: false,
         origin,
