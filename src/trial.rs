@@ -225,6 +225,8 @@ fn measure(
     let server_eyes = server_eyes(&lab)?;
     let mut origin = Instant::now() + HEAD_START;
     let config = observe::Config {
+        // Who measures memory has to know how many ports are kept, and disturbs nobody.
+        ports: plan.alone,
         server_endpoints: [&*destinations, &*prepared.filled].concat(),
         tuples: plan.observe.tuples,
         origin,

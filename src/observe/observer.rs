@@ -31,6 +31,8 @@ pub struct Config {
     pub server_endpoints: Vec<SocketAddr>,
     /// Follow each TIME_WAIT to its departure.
     pub tuples: bool,
+    /// Tell which ports the client keeps at the load's end: the last look then lists all sockets, whatever that costs.
+    pub ports: bool,
     /// When the load begins: times count from here.
     pub origin: Instant,
 }
@@ -64,8 +66,8 @@ pub struct Observed {
     pub samples: Vec<Sample>,
     pub client: SideObserved,
     pub server: SideObserved,
-    /// Local ports of the client's mini-sockets at the last [`Observer::look_now`].
-    pub client_ports: PortCount,
+    /// Local ports of the client's mini-sockets at the last [`Observer::look_now`]; None where that only counted.
+    pub client_ports: Option<PortCount>,
     /// Who was in TIME_WAIT then, by the server's endpoint; None where there were too many to tell, or no look.
     pub time_waits: Option<Vec<(SocketAddr, OnSides)>>,
     /// Counter changes from the start to the last [`Observer::look_now`]: the client's namespace, then the server's;

@@ -55,7 +55,9 @@ pub(super) struct Watch {
     departures: Option<Departures>,
     sides: [SideObserved; 2],
     census: [Census; 2],
-    client_ports: PortCount,
+    client_ports: Option<PortCount>,
+    /// See [`Config::ports`].
+    must_list: bool,
     time_waits: Option<Vec<(SocketAddr, OnSides)>>,
     looked: bool,
     last_look: Option<LastLook>,
@@ -91,7 +93,8 @@ impl Watch {
             departures: config.tuples.then(Departures::default),
             sides: Default::default(),
             census: Default::default(),
-            client_ports: PortCount::default(),
+            client_ports: None,
+            must_list: config.ports,
             time_waits: None,
             looked: false,
             last_look: None,
@@ -295,7 +298,7 @@ impl Watch {
             self.next_end = (next_end < u32::MAX).then(|| self.last_dump + Duration::from_millis(next_end.into()));
         }
         result?;
-        self.client_ports = held_ports.count();
+        self.client_ports = Some(held_ports.count());
         if let Some(time_waits) = time_waits {
             self.time_waits = time_waits.count();
         }

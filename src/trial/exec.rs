@@ -153,6 +153,7 @@ fn run(
     let server_eyes = server_eyes(&lab)?;
     let origin = Instant::now();
     let config = observe::Config {
+        ports: true,
         server_endpoints: destinations.clone(),
         tuples: false,
         origin,

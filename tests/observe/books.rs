@@ -174,6 +174,7 @@ fn kernel() -> (u32, u32) {
 fn load(listener: TcpListener, eyes: (Eyes, Option<Eyes>), manner: Manner, count: u64) -> Left {
     let destination = listener.local_addr().unwrap();
     let config = Config {
+        ports: false,
         server_endpoints: vec![destination],
         tuples: false,
         origin: Instant::now(),
@@ -298,6 +299,7 @@ fn books_balance_when_nobody_listens() {
         let (listener, destination) = listen("127.0.0.1:7001");
         let eyes = Eyes::open().unwrap();
         let config = Config {
+            ports: false,
             server_endpoints: vec![destination],
             tuples: false,
             origin: Instant::now(),
@@ -380,6 +382,7 @@ fn a_connection_attempt_that_we_give_up_is_opened_and_no_failed_open() {
     inside(|| {
         let (listener, destination) = listen("127.0.0.1:7001");
         let config = Config {
+            ports: false,
             server_endpoints: vec![destination],
             tuples: false,
             origin: Instant::now(),

@@ -105,6 +105,7 @@ fn counters_are_those_of_nstat() {
 
 fn observer(endpoint: std::net::SocketAddr, tuples: bool, source: Source) -> Observer {
     let config = Config {
+        ports: false,
         server_endpoints: vec![endpoint],
         tuples,
         origin: Instant::now(),
@@ -257,6 +258,7 @@ fn two_namespaces_are_observed_from_one_thread() {
         eyes
     });
     let config = Config {
+        ports: false,
         server_endpoints: vec![here.1],
         tuples: false,
         origin: Instant::now(),

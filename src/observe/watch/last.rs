@@ -16,7 +16,8 @@ impl Watch {
         for namespace in &mut self.namespaces {
             sockets += namespace.eyes.mini_sockets()?.unwrap_or(0);
         }
-        let by = if self.budget.affords_the_last(sockets, cpu, self.began.elapsed()) || !self.counts_tell() {
+        let affords = self.budget.affords_the_last(sockets, cpu, self.began.elapsed());
+        let by = if affords || self.must_list || !self.counts_tell() {
             self.list_all()?;
             "listing"
         } else {
@@ -79,7 +80,7 @@ impl Watch {
             census.count_time_wait(namespace.eyes.mini_sockets()?.unwrap_or(0));
         }
         self.count_look("listing of what moves", listed, cpu);
-        self.time_waits = None;
+        (self.time_waits, self.client_ports) = (None, None);
         let holders = self.holders();
         self.settle(holders);
         self.take(sides);

@@ -25,7 +25,8 @@ pub struct SlabRow {
 /// Kernel memory of TIME_WAIT sockets and of the ports that they keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Memory {
-    /// Of both sides' TIME_WAIT and orphaned FIN_WAIT2 in the last dump, and of the client's ports in it.
+    /// Of both sides' TIME_WAIT and orphaned FIN_WAIT2 in the last dump, and of the client's ports in it; of the sockets alone
+    /// where the last look only counted (observation.last_look.by).
     pub predicted_bytes: u64,
     /// What the caches of such sockets and of ports grew by, for the whole machine; less than 0 where they shrank.
     pub measured_bytes: i64,

@@ -17,20 +17,23 @@ const SOCKETS: [&str; 2] = ["tw_sock_TCP", "tw_sock_TCPv6"];
 const PORTS: &str = "tcp_bind_bucket";
 const ADDRESS_PORTS: &str = "tcp_bind2_bucket";
 
-/// `minis` are both sides' TIME_WAIT and orphaned FIN_WAIT2, `client` the ports of the client's. None where the sockets'
-/// cache cannot be read.
-pub(super) fn memory(before: &Caches, after: &Caches, minis: u64, client: PortCount) -> Option<Memory> {
+/// `minis` are both sides' TIME_WAIT and orphaned FIN_WAIT2, `client` the ports of the client's; where these are not known,
+/// it is the sockets' memory alone. None where the sockets' cache cannot be read.
+pub(super) fn memory(before: &Caches, after: &Caches, minis: u64, client: Option<PortCount>) -> Option<Memory> {
     let size = |names: &[&str]| {
         let sizes = after.iter().filter(|(cache, _)| holds(cache, names));
         sizes.map(|(_, slab)| slab.object_bytes).max()
     };
-    let predicted_bytes = size(&SOCKETS)? * minis
-        + size(&[PORTS]).unwrap_or(0) * client.ports
-        + size(&[ADDRESS_PORTS]).unwrap_or(0) * client.address_ports;
-    let all = [SOCKETS[0], SOCKETS[1], PORTS, ADDRESS_PORTS];
+    let mut predicted_bytes = size(&SOCKETS)? * minis;
+    let mut counted = SOCKETS.to_vec();
+    if let Some(client) = client {
+        predicted_bytes +=
+            size(&[PORTS]).unwrap_or(0) * client.ports + size(&[ADDRESS_PORTS]).unwrap_or(0) * client.address_ports;
+        counted.extend([PORTS, ADDRESS_PORTS]);
+    }
     let grew = after
         .iter()
-        .filter(|(cache, _)| holds(cache, &all))
+        .filter(|(cache, _)| holds(cache, &counted))
         .map(|(cache, now)| {
             let then = before.get(cache).map_or(0, |slab| slab.active_objects as i64);
             (now.active_objects as i64 - then) * now.object_bytes as i64
@@ -75,13 +78,19 @@ mod tests {
             predicted_bytes: 1_000 * 256 + 2_000 * 128,
             measured_bytes: 1_000 * 256 + 2_048 * 128,
         };
-        assert_eq!(memory(&before, &after, 1_000, client), Some(expected));
+        assert_eq!(memory(&before, &after, 1_000, Some(client)), Some(expected));
+        // Where nobody counted the ports, their cache tells nothing of TIME_WAIT.
+        let sockets = Memory {
+            predicted_bytes: 1_000 * 256,
+            measured_bytes: 1_000 * 256,
+        };
+        assert_eq!(memory(&before, &after, 1_000, None), Some(sockets));
     }
 
     #[test]
     fn an_incoming_one_is_a_socket_alone_and_no_cache_is_no_prediction() {
         let (before, after) = (caches(&[]), caches(&[("tw_sock_TCP", 1_000, 256)]));
-        let memory = |after| super::memory(&before, after, 1_000, PortCount::default());
+        let memory = |after| super::memory(&before, after, 1_000, Some(PortCount::default()));
         assert_eq!(memory(&after).map(|memory| memory.predicted_bytes), Some(256_000));
         assert_eq!(memory(&before), None);
     }

@@ -249,7 +249,7 @@ fn ports(results: &Results, prediction: &Prediction) -> ExecPorts {
         .map(|closings| (closings.concurrency.peak + results.observed.client.peak).min(all));
     ExecPorts {
         usable: prediction.usable_ports,
-        held_at_end: results.observed.client_ports.ports,
+        held_at_end: results.observed.client_ports.unwrap_or_default().ports,
         peak_at_most: peak,
         share_at_most: peak.and_then(|peak| share(peak, prediction.usable_ports)),
     }
