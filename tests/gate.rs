@@ -90,6 +90,31 @@ fn a_pools_record_fits_the_schema_and_tells_of_requests_and_connections_apart() 
     }
 }
 
+#[test]
+fn a_pool_that_says_quit_says_it_on_each_connection_and_both_books_agree() {
+    let directory = tempdir().unwrap();
+    for (closer, mode) in [("server", "quit-wait"), ("client", "quit-close")] {
+        for protocol in ["mysql", "memcached", "redis"] {
+            let sets = [
+                format!("close.closer={closer}"),
+                format!("close.mode={mode}"),
+                format!("server.protocol={protocol}"),
+            ];
+            measure(directory.path(), "quits", 1, &sets.each_ref().map(String::as_str));
+            let text = std::fs::read_to_string(directory.path().join("quits.jsonl")).unwrap();
+            let record: Value = serde_json::from_str(&text).unwrap();
+            let opened = &record["pool"]["connections"]["opened"];
+            assert_eq!(&record["server"]["conversations"]["quit"], opened, "{protocol} {mode}");
+            if mode == "quit-wait" {
+                assert_eq!(&record["time_wait"]["server"]["end"], opened, "{protocol}");
+                assert_eq!(record["time_wait"]["client"]["end"], 0, "{protocol}");
+            } else {
+                assert!(record["prediction"]["undetermined"].is_string(), "{protocol}");
+            }
+        }
+    }
+}
+
 const WORSE: [&str; 1] = ["pool.on_return=close"];
 const GATE: [&str; 4] = [
     "--fail-if",

@@ -58,8 +58,10 @@ fn r2d2_opens_as_many_connections_as_its_pool_has_and_without_it_one_a_request()
     let pooled = measure(&program, &["--pool", "8"]);
     // r2d2 fills its pool, whatever is asked of it.
     assert_eq!(number(&pooled, "/exec/connections/opened"), 8);
-    // It asks PING before each loan, and the driver says who it is on each connection.
-    assert!(number(&pooled, "/exec/connections/requests") >= 400);
+    // It asks PING before each loan, and the driver says who it is on each connection: none of that is a request.
+    assert_eq!(number(&pooled, "/exec/connections/requests"), 200);
+    assert!(number(&pooled, "/server/conversations/setup") >= 200);
     let churning = measure(&program, &["--no-pool"]);
     assert_eq!(number(&churning, "/exec/connections/opened"), 200);
+    assert_eq!(churning.pointer("/exec/connections/per_request"), Some(&1.0.into()));
 }

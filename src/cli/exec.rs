@@ -35,7 +35,7 @@ pub(crate) struct Exec {
     /// The built-in server: close after so many requests on a connection
     #[arg(long, value_name = "N", conflicts_with = "server_exec")]
     pub(crate) max_requests: Option<String>,
-    /// The built-in server: who is to close first, client (default: it waits) or server (after each reply, or --max-requests)
+    /// The built-in server: who is to close first, client (default: it waits) or server (after each request, or --max-requests)
     #[arg(long, value_name = "SIDE", conflicts_with = "server_exec")]
     pub(crate) closer: Option<String>,
     /// The built-in server: how it closes where it closes first: graceful (default), abortive, half-close

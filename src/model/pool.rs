@@ -6,6 +6,7 @@ use super::hold::{self, Held};
 use crate::record::schema::{PoolPrediction, Prediction};
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::pool::{OnReturn, PoolPlan};
+use crate::tcp::Closer;
 
 /// TCP_TIMEWAIT_LEN, where the server holds TIME_WAIT and its timers are not asked for.
 const TIME_WAIT: f64 = 60.0;
@@ -18,15 +19,17 @@ pub(super) fn predict(
     (usable_ports, tuples): (u64, u64),
     mut because: Vec<String>,
 ) -> Prediction {
-    let after_close = match hold::after_close(plan, facts, tuples, &mut because) {
-        Held::For(time) => Some(time),
-        // No mode of a pool's leaves it undetermined.
-        Held::Free | Held::Undetermined(_) => None,
+    let (after_close, undetermined) = match hold::after_close(plan, facts, tuples, &mut because) {
+        Held::For(time) => (Some(time), None),
+        Held::Free => (None, None),
+        Held::Undetermined(why) => (None, Some(why.to_owned())),
     };
     let demand = Demand::of(plan, pool);
     demand.explain(plan, pool, &mut because);
     let open = demand.open(pool, &mut because);
-    let (churn, by_server) = churn(plan, pool, &demand, open, &mut because);
+    let (churn, by_itself) = churn(plan, pool, &demand, open, &mut because);
+    // By itself, or for the pool's quit.
+    let by_server = by_itself || (plan.server.listen && plan.close.closer == Closer::Server);
     let held_for = match after_close {
         _ if by_server => Some(TIME_WAIT),
         held => held.map(|time| time.nominal),
@@ -47,7 +50,7 @@ pub(super) fn predict(
         ));
     }
     let open_at_once = u64::from(pool.size);
-    let limited = after_close.is_some() || open_at_once > tuples;
+    let limited = undetermined.is_none() && (after_close.is_some() || open_at_once > tuples);
     let nominal = after_close.unwrap_or_default().nominal;
     let sustained = (limited && nominal > 0.0).then(|| tuples as f64 / nominal);
     // Fewer connections in all than four-tuples never run out; more may, at a moment that the churn decides.
@@ -64,7 +67,7 @@ pub(super) fn predict(
         sustained_per_second: sustained,
         first_failure_at: at.filter(|at| lasts.is_none_or(|lasts| *at < lasts)),
         first_failure_attempt: None,
-        undetermined: None,
+        undetermined,
         pool: Some(PoolPrediction {
             busy: demand.busy(),
             ceiling_per_second: demand.ceiling,
@@ -163,7 +166,7 @@ impl Demand {
     }
 }
 
-/// Connections closed a second, and whether it is the server that closes them first.
+/// Connections closed a second, and whether it is the server that closes them first, of its own accord.
 fn churn(
     plan: &TrialPlan,
     pool: &PoolPlan,

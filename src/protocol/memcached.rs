@@ -1,11 +1,13 @@
-//! memcached's text protocol (protocol.txt of memcached 1.6): get, gets, the storage commands, delete, version, quit.
+//! memcached's text protocol (protocol.txt of memcached 1.6): get, gets, the storage commands, delete, version, verbosity,
+//! quit.
 //!
-//! Nothing is stored: every key is there, and holds `response_bytes` bytes. `delete` finds every key too.
+//! Nothing is stored: every key is there, and holds `response_bytes` bytes. `delete` finds every key too. `version` and
+//! `verbosity` ask nothing of the cache: they are set-up and no requests.
 
 use std::io::Write;
 
 use super::client::ClientStep;
-use super::server::{End, Step, Turn};
+use super::server::{Asked, End, Step, Turn};
 use super::text::{Line, decimal, first_line, words};
 use super::{MAX_MESSAGE, Settings, fill, pass_over};
 
@@ -80,6 +82,16 @@ impl Server {
                     None => malformed(BAD_FORMAT, "a storage command without key, flags, time and length", out),
                 };
             }
+            Some(b"version") => {
+                out.extend(b"VERSION 1.6.0-linger\r\n");
+                return Step::answered(length, Asked::SetUp);
+            }
+            Some(b"verbosity") => {
+                if !line.ends_with(b" noreply") {
+                    out.extend(b"OK\r\n");
+                }
+                return Step::answered(length, Asked::SetUp);
+            }
             Some(b"delete") if line.ends_with(b" noreply") => {}
             _ if turn.fail => out.extend(FAILURE),
             Some(b"get") => get(arguments, false, turn.settings.response_bytes, out),
@@ -88,7 +100,6 @@ impl Server {
                 Some(key) if key.len() <= MAX_KEY => out.extend(b"DELETED\r\n"),
                 _ => out.extend(BAD_FORMAT),
             },
-            Some(b"version") => out.extend(b"VERSION 1.6.0-linger\r\n"),
             _ => out.extend(b"ERROR\r\n"),
         }
         Step::request(length)
@@ -217,7 +228,7 @@ mod tests {
         while !left.is_empty() {
             let step = server.receive(turn, left, &mut out);
             left = &left[step.consumed..];
-            requests += u32::from(step.request);
+            requests += u32::from(step.asked == Some(Asked::Request));
             if step.end.is_some() || step.consumed == 0 {
                 return (String::from_utf8(out).unwrap(), requests, step.end);
             }
@@ -240,7 +251,11 @@ mod tests {
         assert_eq!(serve("set k 0 -1 4\r\nget \r\n").0, "STORED\r\n");
         assert_eq!(
             serve("set k 0 0 0 noreply\r\n\r\ndelete k noreply\r\nversion\r\n"),
-            ("VERSION 1.6.0-linger\r\n".into(), 3, None)
+            ("VERSION 1.6.0-linger\r\n".into(), 2, None)
+        );
+        assert_eq!(
+            serve("verbosity 1\r\nverbosity 2 noreply\r\n"),
+            ("OK\r\n".into(), 0, None)
         );
         let large = format!("set k 0 0 1048577\r\n{}\r\n", "x".repeat(1_048_577));
         assert_eq!(serve(&large).0, "SERVER_ERROR object too large for cache\r\n");

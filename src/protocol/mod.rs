@@ -23,7 +23,7 @@ mod server;
 mod text;
 
 pub use client::{ClientSession, ClientStep, Event};
-pub use server::{End, ServerSession, Step};
+pub use server::{Asked, End, ServerSession, Step};
 
 /// No incomplete message makes a session wait for more bytes than this: the smallest input buffer that will do.
 pub const MAX_MESSAGE: usize = 16 * 1024;

@@ -1,4 +1,4 @@
-//! The server's side of one connection, whatever is spoken: dispatch, the limit of requests, and the end.
+//! The server's side of one connection, whatever is spoken: dispatch, what is a request, the limit of requests, and the end.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use super::{Kind, Settings, echo, http, memcached, mysql, redis};
 pub struct Step {
     /// Bytes of the input that are dealt with: the caller drops them. 0: more must come first.
     pub consumed: usize,
-    /// Whether a request was completed; its reply, where it has one, is in `out`.
-    pub request: bool,
+    /// What the message was that was completed, where it is one to answer; its reply, where it has one, is in `out`.
+    pub asked: Option<Asked>,
     /// Set once the connection is to be closed after `out` is sent. Whatever is received after that is dropped.
     pub end: Option<End>,
 }
@@ -22,15 +22,19 @@ impl Step {
     pub(super) const fn pass(consumed: usize) -> Self {
         Self {
             consumed,
-            request: false,
+            asked: None,
             end: None,
         }
     }
 
     pub(super) const fn request(consumed: usize) -> Self {
+        Self::answered(consumed, Asked::Request)
+    }
+
+    pub(super) const fn answered(consumed: usize, asked: Asked) -> Self {
         Self {
             consumed,
-            request: true,
+            asked: Some(asked),
             end: None,
         }
     }
@@ -38,10 +42,21 @@ impl Step {
     pub(super) const fn end(consumed: usize, end: End) -> Self {
         Self {
             consumed,
-            request: false,
+            asked: None,
             end: Some(end),
         }
     }
+}
+
+/// What a message that is answered was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// What the connection is there for. Only requests are failed on purpose, and count against `max_requests`.
+    Request,
+    /// What is about the connection and not done over it: who the client is and how it wants to be spoken to, who the
+    /// server is, and whether it is still there. Drivers and pools say it of their own accord, so often on a connection or
+    /// a loan; the program asked for nothing by it. Each codec says which messages these are; echo and HTTP have none.
+    SetUp,
 }
 
 /// Why the server is to close.
@@ -63,7 +78,7 @@ pub(super) struct Turn<'a> {
     pub(super) settings: &'a Settings,
     /// The connection ends after this request.
     pub(super) last: bool,
-    /// The reply is to be the protocol's error.
+    /// The reply is to be the protocol's error, if it is to a request.
     pub(super) fail: bool,
 }
 
@@ -134,7 +149,7 @@ impl ServerSession {
         self.fail_next = true;
     }
 
-    /// Requests answered so far.
+    /// Requests answered so far, without set-up.
     #[must_use]
     pub fn requests(&self) -> u32 {
         self.requests
@@ -160,7 +175,7 @@ impl ServerSession {
             Codec::Memcached(codec) => codec.receive(turn, input, out),
             Codec::Redis(codec) => codec.receive(turn, input, out),
         };
-        if step.request {
+        if step.asked == Some(Asked::Request) {
             if turn.last {
                 step.end = step.end.or(Some(End::MaxRequests));
             }
@@ -189,7 +204,7 @@ mod tests {
         assert_eq!(session.receive(b"version\r\n", &mut out), Step::end(9, End::Quit));
         assert!(out.is_empty());
         session.reset(2);
-        assert_eq!(session.receive(b"version\r\n", &mut out), Step::request(9));
+        assert_eq!(session.receive(b"get k\r\n", &mut out), Step::request(7));
     }
 
     #[test]
@@ -201,15 +216,41 @@ mod tests {
         for (kind, request) in [
             (Kind::Echo, &b"x"[..]),
             (Kind::Http, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
-            (Kind::Memcached, b"version\r\n"),
-            (Kind::Redis, b"PING\r\n"),
+            (Kind::Memcached, b"get k\r\n"),
+            (Kind::Redis, b"GET k\r\n"),
         ] {
             let mut session = ServerSession::new(kind, Arc::new(settings.clone()), 1);
             let mut out = Vec::new();
             assert_eq!(session.receive(request, &mut out).end, None);
             let step = session.receive(request, &mut out);
-            assert!(step.request);
+            assert_eq!(step.asked, Some(Asked::Request));
             assert_eq!(step.end, Some(End::MaxRequests), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn set_up_is_answered_as_ever_and_counts_against_no_limit() {
+        let settings = Settings {
+            max_requests: 1,
+            ..Settings::default()
+        };
+        for (kind, set_up, request, fine) in [
+            (Kind::Memcached, &b"version\r\n"[..], &b"get k\r\n"[..], "VERSION "),
+            (Kind::Redis, b"CLIENT SETNAME a\r\n", b"GET k\r\n", "+OK\r\n"),
+        ] {
+            let mut session = ServerSession::new(kind, Arc::new(settings.clone()), 1);
+            session.fail_next();
+            for _ in 0..3 {
+                let mut out = Vec::new();
+                let step = session.receive(set_up, &mut out);
+                assert_eq!(step, Step::answered(set_up.len(), Asked::SetUp));
+                assert!(out.starts_with(fine.as_bytes()), "{kind:?}: {}", out.escape_ascii());
+            }
+            assert_eq!(session.requests(), 0);
+            let mut out = Vec::new();
+            let step = session.receive(request, &mut out);
+            assert_eq!((step.end, session.requests()), (Some(End::MaxRequests), 1));
+            assert!(!out.starts_with(b"VALUE") && !out.starts_with(b"$"), "it was to fail");
         }
     }
 

@@ -9,9 +9,8 @@ use crate::record::schema::{ClosedFirst, Closings, ExecEndKind, ExecRan, Record}
 const MOSTLY: f64 = 0.5;
 /// Fewer connections than these say nothing of how a program goes about with connections.
 const FEW: u64 = 10;
-/// From this many connections a request on, connections are not kept. Some clients say two or three requests on each to
-/// find their way about (`SET NAMES`, `CLIENT SETINFO`), which are counted too.
-const CHURNS: f64 = 0.2;
+/// From this many connections a request on, connections are not kept: most of them served one request or two.
+const CHURNS: f64 = 0.5;
 
 /// One thing to be told, with its figures.
 #[derive(Clone, Debug, PartialEq)]
@@ -252,7 +251,7 @@ impl fmt::Display for Advice {
                 idle,
             } => write!(
                 f,
-                "opens {per_request:.2} connections a request ({} for {}, those of its set-up included): {} kept open would have served",
+                "opens {per_request:.2} connections a request ({} for {}): {} kept open would have served",
                 count(*connections),
                 number::things(*requests, "request"),
                 number::things(*idle, "connection"),
@@ -349,8 +348,7 @@ mod tests {
                  conn/s is the ceiling",
                 "closes first on 100 % of 2,000 connections: 462.6 conn/s to one destination is the ceiling; let the server \
                  close, or keep 8 connections idle",
-                "opens 1.00 connections a request (2,000 for 2,000 requests, those of its set-up included): 8 connections kept \
-                 open would have served",
+                "opens 1.00 connections a request (2,000 for 2,000 requests): 8 connections kept open would have served",
             ]
         );
     }

@@ -163,9 +163,12 @@ fn connections(record: &Record, exec: &ExecRan) -> Vec<String> {
             number::count(opened),
             number::things(requests, "request")
         ),
+        (Some(0), None) => format!("{} opened{rate}; no request", number::count(opened)),
         _ => format!("{} opened{rate}", number::count(opened)),
     }];
     let conversations = record.server.as_ref().and_then(|server| server.conversations.as_ref());
+    let setup = conversations.and_then(|said| said.setup).filter(|setup| *setup > 0);
+    lines.extend(setup.map(|setup| format!("besides, {} of set-up and pings", number::things(setup, "message"))));
     if let Some(counts) = conversations.and_then(|said| said.requests_per_connection.as_ref()) {
         lines.push(format!(
             "requests on each: mean {:.1}, p50 {}, p90 {}, p99 {}, max {}",
@@ -380,6 +383,18 @@ mod tests {
         let text = card(&record, Style::plain());
         assert!(text.contains("cannot start `foo`"), "{text}");
         assert!(!text.contains("advice"), "{text}");
+    }
+
+    #[test]
+    fn what_is_said_about_connections_is_told_apart_from_requests() {
+        let mut record = fixture::exec();
+        record.server.as_mut().unwrap().conversations.as_mut().unwrap().setup = Some(4_000);
+        let text = card(&record, Style::plain());
+        assert!(text.contains("besides, 4,000 messages of set-up and pings\n"), "{text}");
+        let connections = &mut record.exec.as_mut().unwrap().connections;
+        (connections.requests, connections.per_request) = (Some(0), None);
+        let text = card(&record, Style::plain());
+        assert!(text.contains("2,000 opened, 900 conn/s; no request\n"), "{text}");
     }
 
     #[test]

@@ -74,28 +74,25 @@ fn load(rules: &mut Rules<'_>) {
 
 /// Who closes, and how.
 fn ends(rules: &mut Rules<'_>) {
-    if rules.read("close.closer") == Some(Closer::Server) {
+    let mode = rules.read::<CloseMode>("close.mode");
+    // Who is the closer with a quit follows from it: `protocol_rules` has that.
+    let quits = mode.is_some_and(CloseMode::says_quit);
+    if rules.read("close.closer") == Some(Closer::Server) && !quits {
         rules.report(
             "close.closer",
             "a pool is the client's and closes what it has; choose `client` (server.idle_timeout and server.max_requests make \
-             the server close)",
+             the server close, and so does the pool's quit with mode `quit-wait`)",
         );
     }
-    // The modes of a pool by name: one that is new is none of them before it is here.
-    const MODES: [CloseMode; 4] = [
-        CloseMode::Graceful,
-        CloseMode::Abortive,
-        CloseMode::Lingering,
-        CloseMode::HalfClose,
-    ];
-    if let Some(mode) = rules
-        .read::<CloseMode>("close.mode")
-        .filter(|mode| !MODES.contains(mode))
+    if let Some(mode) = mode.filter(|_| quits)
+        && rules.read("server.protocol") == Some(Protocol::Http)
     {
-        let allowed = MODES.map(|mode| format!("`{mode}`")).join(", ");
         rules.report(
             "close.mode",
-            format!("a pool does not close by `{mode}`; choose one of {allowed}"),
+            format!(
+                "mode `{mode}` says HTTP's quit, `Connection: close`, in a connection's last request, and a pool does not know \
+                 beforehand which that is; choose another close.mode, or protocol `mysql`, `memcached` or `redis`"
+            ),
         );
     }
 }

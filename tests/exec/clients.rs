@@ -100,12 +100,43 @@ fn redis_py_keeps_a_connection_in_its_pool_and_without_one_opens_many() {
         "import redis\nr = redis.Redis(host='server.linger')\nfor _ in range(50): r.get('key')\nr.close()",
     );
     assert_eq!(number(&pooled, "/exec/connections/opened"), 1);
+    assert_eq!(number(&pooled, "/exec/connections/requests"), 50);
     let churning = script(
         "redis",
         "import redis\nfor _ in range(50):\n    r = redis.Redis(host='server.linger')\n    r.get('key')\n    r.close()",
     );
-    assert_eq!(number(&churning, "/exec/connections/opened"), 50);
-    assert_eq!(number(&churning, "/time_wait/client/end"), 50);
+    assert_eq!(figures(&churning), [50, 50, 50, 0]);
+    // CLIENT SETINFO, twice on each connection, is no request.
+    assert_eq!(churning.pointer("/exec/connections/per_request"), Some(&1.0.into()));
+    assert_eq!(number(&churning, "/server/conversations/setup"), 100);
+    assert_eq!(
+        number(&churning, "/server/conversations/requests_per_connection/max"),
+        1
+    );
+}
+
+#[test]
+fn a_server_that_closes_after_each_request_lets_drivers_find_their_way_about_first() {
+    let directory = tempdir().unwrap();
+    for (protocol, code) in [
+        (
+            "redis",
+            "import redis\nr = redis.Redis(host='server.linger')\nfor _ in range(20): r.get('key')",
+        ),
+        (
+            "mysql",
+            "import pymysql\nfor _ in range(20):\n    c = pymysql.connect(host='server.linger', user='linger', password='')\n    \
+             c.cursor().execute('SELECT 1')",
+        ),
+    ] {
+        let options = ["--protocol", protocol, "--closer", "server"];
+        let (record, output) = exec(directory.path(), &options, &[python(), "-c", code]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        agrees_with_the_kernel(&record);
+        let [opened, requests, ..] = figures(&record);
+        assert_eq!((opened, requests), (20, 20), "{protocol}");
+        assert_eq!(number(&record, "/server/conversations/max_requests"), 20, "{protocol}");
+    }
 }
 
 #[test]
@@ -115,7 +146,11 @@ fn pymysql_says_quit_and_what_becomes_of_it_is_told() {
         "import pymysql\nfor _ in range(30):\n    c = pymysql.connect(host='server.linger', user='linger', password='')\n    \
          c.cursor().execute('SELECT 1')\n    c.close()",
     );
-    assert_eq!(number(&record, "/exec/connections/opened"), 30);
+    let [opened, requests, ..] = figures(&record);
+    assert_eq!((opened, requests), (30, 30));
+    // SET AUTOCOMMIT and its like are no requests.
+    assert_eq!(record.pointer("/exec/connections/per_request"), Some(&1.0.into()));
+    assert!(number(&record, "/server/conversations/setup") >= 30);
     assert_eq!(number(&record, "/server/conversations/quit"), 30);
     let first = &record["closings"]["closed_first"];
     let sum: u64 = ["client_fin", "server_fin", "simultaneous", "client_rst", "server_rst"]

@@ -1,13 +1,13 @@
 //! Drives sessions over streams cut into chunks, without sockets, and checks what must hold whatever the bytes are. The
 //! property tests and the fuzz targets (fuzz/) share it.
 
-use linger::protocol::{ClientSession, End, Event, MAX_MESSAGE, ServerSession};
+use linger::protocol::{Asked, ClientSession, End, Event, MAX_MESSAGE, ServerSession};
 
 /// What a server's session made of a stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Served {
-    /// Where in the stream each request ended.
-    pub requests: Vec<usize>,
+    /// Where in the stream each message ended that was answered, and what it was.
+    pub asked: Vec<(usize, Asked)>,
     pub out: Vec<u8>,
     pub end: Option<End>,
 }
@@ -27,15 +27,13 @@ pub fn serve(session: &mut ServerSession, stream: &[u8], chunks: &[usize]) -> Se
                 end - start
             );
             start += step.consumed;
-            if step.request {
-                served.requests.push(start);
-            }
+            served.asked.extend(step.asked.map(|asked| (start, asked)));
             if step.end.is_some() {
                 served.end = step.end;
                 return served;
             }
             if step.consumed == 0 {
-                assert!(!step.request, "a request out of nothing");
+                assert_eq!(step.asked, None, "a request out of nothing");
                 break;
             }
         }

@@ -13,6 +13,7 @@ use super::link::{Link, State};
 use crate::load::clock::{ThreadTime, nanos};
 use crate::load::conversation::{Conversations, Need, Turn};
 use crate::load::deadlines::Deadlines;
+use crate::load::measured::Ending;
 use crate::load::offer::Offer;
 use crate::load::pacing::Wait;
 use crate::load::pairs::Pairs;
@@ -174,13 +175,19 @@ impl<'a> Driver<'a> {
         }
         self.lent.fill(None);
         self.free = (0..self.requests.len()).collect();
-        for index in 0..self.links.len() {
+        // Those that say goodbye now, and wait for an answer, come behind the others.
+        let mut next = 0;
+        while next < self.links.len() {
+            let index = next;
+            next += 1;
             let Some(state) = self.links[index].as_ref().map(|link| link.state) else {
                 continue;
             };
             match state {
                 State::Idle => self.bid_farewell(index, Why::End),
-                State::Leaving => self.finish_leaving(index, Err((Phase::Recv, Cause::Cancelled))),
+                State::Quitting | State::Leaving => {
+                    self.finish_leaving(index, Err((state.phase(), Cause::Cancelled)));
+                }
                 State::Connecting | State::LoggingIn(_) => {
                     self.books.open_failed += 1;
                     self.give_up(index, (state.phase(), Cause::Cancelled));
@@ -206,7 +213,7 @@ impl<'a> Driver<'a> {
                 State::Connecting | State::LoggingIn(_) => self.open_failed(index, late),
                 State::Validating(_) => self.validated(index, Err(late)),
                 State::Asking(_) => self.request_failed(index, late),
-                State::Leaving => self.finish_leaving(index, Err(late)),
+                State::Quitting | State::Leaving => self.finish_leaving(index, Err(late)),
                 State::Idle => {}
             }
             self.perform();
@@ -280,8 +287,13 @@ impl<'a> Driver<'a> {
                     let turn = conversation.go_on(&link.socket, &mut self.buffer);
                     return self.take_turn(index, state, turn);
                 }
+                State::Quitting => {
+                    if !self.go_on_quitting(index) {
+                        return;
+                    }
+                }
                 State::Leaving => match link.drain(&mut self.buffer) {
-                    Ok(true) => return self.finish_leaving(index, Ok(())),
+                    Ok(true) => return self.finish_leaving(index, Ok(Some(Ending::PeerClosedFirst))),
                     Ok(false) => return self.park(index, Interest::Input, Limit::Io),
                     Err(failure) => return self.finish_leaving(index, Err(failure)),
                 },
@@ -305,7 +317,8 @@ impl<'a> Driver<'a> {
             }
             return self.park(index, interest, Limit::Io);
         }
-        if let Turn::Response { error, .. } = turn {
+        // The answer to a validation answers no request.
+        if let (State::Asking(_), Turn::Response { error, .. }) = (state, turn) {
             self.measured.said.responses += 1;
             self.measured.said.errors += u64::from(error.is_some());
         }
@@ -341,7 +354,7 @@ impl<'a> Driver<'a> {
             match state {
                 State::Validating(_) => self.validated(index, Err(failure)),
                 State::Asking(_) => self.request_failed(index, failure),
-                State::Leaving => self.finish_leaving(index, Err(failure)),
+                State::Quitting | State::Leaving => self.finish_leaving(index, Err(failure)),
                 _ => self.open_failed(index, failure),
             }
         }

@@ -1,5 +1,6 @@
 //! One of the pool's connections, and the system calls on it. A step tries at once and says what came of it.
 
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
@@ -11,7 +12,7 @@ use crate::load::conversation::{Conversation, Need};
 use crate::load::measured::{Attempt, Ending};
 use crate::load::poller::Interest;
 use crate::load::source::cause;
-use crate::load::stream::{self, Received, errno};
+use crate::load::stream::{self, Received, Transfer, errno};
 use crate::record::tally::{Cause, Phase};
 use crate::scenario::plan::ClosePlan;
 use crate::tcp::CloseMode;
@@ -44,6 +45,8 @@ pub(super) enum State {
     Asking(Need),
     /// The reply has come, and the borrower is not done with it yet.
     Held,
+    /// The protocol's quit is said, and not all of it sent.
+    Quitting,
     /// We have said what we had to say and wait for the server's FIN.
     Leaving,
 }
@@ -53,7 +56,10 @@ impl State {
     pub(super) fn phase(self) -> Phase {
         match self {
             Self::Connecting => Phase::Connect,
-            Self::LoggingIn(Need::Output) | Self::Validating(Need::Output) | Self::Asking(Need::Output) => Phase::Send,
+            Self::LoggingIn(Need::Output)
+            | Self::Validating(Need::Output)
+            | Self::Asking(Need::Output)
+            | Self::Quitting => Phase::Send,
             Self::LoggingIn(_) | Self::Validating(_) | Self::Asking(_) | Self::Leaving => Phase::Recv,
             Self::Idle | Self::Held => Phase::Close,
         }
@@ -65,6 +71,8 @@ impl State {
 pub(super) enum Goodbye {
     /// Only close() is left.
     Close,
+    /// The rest of the quit must be sent first.
+    Quit,
     /// close() waits for the server's FIN.
     Await,
 }
@@ -112,12 +120,35 @@ impl Link {
         let failed = |error: std::io::Error| (Phase::Close, cause(&error));
         stream::set_linger(&self.socket, close).map_err(failed)?;
         match close.mode {
+            CloseMode::Graceful | CloseMode::Lingering => Ok((Goodbye::Close, Some(Ending::ClosedFirst))),
             CloseMode::Abortive => Ok((Goodbye::Close, Some(Ending::Aborted))),
             CloseMode::HalfClose => {
-                self.socket.shutdown(std::net::Shutdown::Write).map_err(failed)?;
+                self.socket.shutdown(Shutdown::Write).map_err(failed)?;
                 Ok((Goodbye::Await, Some(Ending::ClosedFirst)))
             }
-            _ => Ok((Goodbye::Close, Some(Ending::ClosedFirst))),
+            CloseMode::QuitWait | CloseMode::QuitClose => {
+                if let Some(conversation) = &mut self.conversation {
+                    conversation.quit();
+                }
+                self.quit(close.mode)
+            }
+        }
+    }
+
+    /// Sends what is left of the quit, and ends our side at once where the mode does not wait for the server.
+    pub(super) fn quit(&mut self, mode: CloseMode) -> Result<(Goodbye, Option<Ending>), Failure> {
+        let sent = match &mut self.conversation {
+            Some(conversation) => conversation.speak(&self.socket),
+            None => Ok(Transfer::Done),
+        };
+        match sent {
+            Ok(Transfer::Done) if mode == CloseMode::QuitWait => Ok((Goodbye::Await, None)),
+            Ok(Transfer::Done) => match self.socket.shutdown(Shutdown::Both) {
+                Ok(()) => Ok((Goodbye::Close, Some(Ending::QuitClosed))),
+                Err(error) => Err((Phase::Close, cause(&error))),
+            },
+            Ok(_) => Ok((Goodbye::Quit, None)),
+            Err(errno) => Err((Phase::Send, Cause::Errno(errno as i32))),
         }
     }
 

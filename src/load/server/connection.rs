@@ -165,7 +165,9 @@ impl Connection {
 
     /// We are to close first: as the plan says, or, where it did not want us to, politely.
     fn leave(&mut self, why: Leaving, service: &Service<'_>) {
-        let planned = service.work.close.closer == Closer::Server;
+        let close = &service.work.close;
+        // A quit's server closes first, but when is the client's word.
+        let planned = close.closer == Closer::Server && !close.mode.says_quit();
         self.state = match why {
             Leaving::MaxRequests if planned && !service.work.hold.is_zero() => State::Held,
             _ => State::Closing,

@@ -17,7 +17,7 @@ use crate::load::clock::nanos;
 use crate::load::random::Random;
 use crate::load::session;
 use crate::load::stream::{self, Received, Transfer};
-use crate::protocol::{End, Kind, MAX_MESSAGE, ServerSession, Settings};
+use crate::protocol::{Asked, End, Kind, MAX_MESSAGE, ServerSession, Settings};
 use crate::record::schema::ServerSide;
 
 /// No further message is answered while this many bytes wait to be sent.
@@ -281,11 +281,9 @@ impl Conversation {
         while !self.thinking && self.output.len() < ENOUGH {
             let step = self.session.receive(&self.input[consumed..], &mut self.output);
             consumed += step.consumed;
-            if step.request {
-                dialogue.told.requests += 1;
-                dialogue.told.errors_answered += u64::from(self.fails);
+            if let Some(asked) = step.asked {
+                self.count(asked, dialogue);
                 self.thinking = dialogue.delays;
-                self.next_request(dialogue);
             }
             if let Some(end) = step.end {
                 // The time is taken when the last of it is sent.
@@ -299,6 +297,17 @@ impl Conversation {
         }
         self.input.drain(..consumed);
         consumed > 0
+    }
+
+    fn count(&mut self, asked: Asked, dialogue: &mut Dialogue) {
+        match asked {
+            Asked::Request => {
+                dialogue.told.requests += 1;
+                dialogue.told.errors_answered += u64::from(self.fails);
+                self.next_request(dialogue);
+            }
+            Asked::SetUp => dialogue.told.setup += 1,
+        }
     }
 
     /// Decides what the next request will be answered.

@@ -23,6 +23,8 @@ pub struct Served {
 pub struct Conversations {
     /// Requests answered.
     pub requests: u64,
+    /// Messages answered that set a connection up and are no requests.
+    pub setup: u64,
     /// Of these, those answered with the protocol's error because the plan says so.
     pub errors_answered: u64,
     /// Connections on which the client said the protocol's quit.
@@ -43,6 +45,7 @@ pub struct Conversations {
 impl Conversations {
     fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
+        self.setup += other.setup;
         self.errors_answered += other.errors_answered;
         self.quit += other.quit;
         self.idle_timeout += other.idle_timeout;
@@ -58,6 +61,7 @@ impl Conversations {
     pub fn summary(&self) -> schema::Conversations {
         schema::Conversations {
             requests: self.requests,
+            setup: Some(self.setup),
             errors_answered: self.errors_answered,
             quit: self.quit,
             idle_timeout: self.idle_timeout,

@@ -72,14 +72,34 @@ fn requests(served: &Served) -> (u64, u64) {
 }
 
 #[test]
+fn what_sets_a_connection_up_is_answered_late_too_but_is_no_request_and_meets_no_error() {
+    const LATENCY: Duration = Duration::from_millis(5);
+    // A driver finds its way about before its one request, whoever closes after it.
+    for closer in [Closer::Client, Closer::Server] {
+        let manner = Manner {
+            latency: LATENCY,
+            error_rate: 1.0,
+            max_requests: 1,
+            ..Manner::default()
+        };
+        let served = served(by_itself(Protocol::Redis, closer, manner), |address| {
+            let began = Instant::now();
+            let said = b"CLIENT SETINFO LIB-NAME a\r\nSELECT 3\r\nPING\r\nGET k\r\n";
+            let heard = ask(address, said);
+            assert!(heard.starts_with("+OK\r\n+OK\r\n+PONG\r\n-ERR"), "{heard}");
+            assert!(began.elapsed() >= 4 * LATENCY, "{:?}", began.elapsed());
+        });
+        assert_eq!(requests(&served), (1, 1));
+        let told = served.conversations.unwrap();
+        assert_eq!((told.setup, told.errors_answered, told.max_requests), (3, 1, 1));
+    }
+}
+
+#[test]
 fn a_quit_is_answered_as_the_protocol_says_and_the_server_closes() {
     for (protocol, words, reply) in [
-        (
-            Protocol::Memcached,
-            &b"version\r\nquit\r\n"[..],
-            "VERSION 1.6.0-linger\r\n",
-        ),
-        (Protocol::Redis, b"PING\r\nQUIT\r\n", "+PONG\r\n+OK\r\n"),
+        (Protocol::Memcached, &b"delete k\r\nquit\r\n"[..], "DELETED\r\n"),
+        (Protocol::Redis, b"DEL k\r\nQUIT\r\n", ":1\r\n+OK\r\n"),
         (
             Protocol::Http,
             b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -142,7 +162,7 @@ fn the_server_closes_after_max_requests_and_nothing_it_sent_is_lost() {
         };
         let served = served(by_itself(Protocol::Redis, closer, manner), |address| {
             // The third is unread input: a close() without more ado would send RST.
-            assert_eq!(ask(address, b"PING\r\nPING\r\nPING\r\n"), "+PONG\r\n+PONG\r\n");
+            assert_eq!(ask(address, b"DEL k\r\nDEL k\r\nDEL k\r\n"), ":1\r\n:1\r\n");
         });
         let told = served.conversations.as_ref().unwrap();
         assert_eq!((told.max_requests, served.counts.closed_first), (1, 1));
@@ -166,7 +186,7 @@ fn an_abortive_server_sends_rst() {
     work.close.mode = CloseMode::Abortive;
     let served = served(work, |address| {
         let mut stream = connect(address);
-        stream.write_all(b"PING\r\n").unwrap();
+        stream.write_all(b"DEL k\r\n").unwrap();
         let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     });
@@ -180,7 +200,7 @@ fn the_share_of_errors_is_as_asked() {
         ..Manner::default()
     };
     for (protocol, words, reply) in [
-        (Protocol::Redis, &b"PING\r\nQUIT\r\n"[..], "-ERR "),
+        (Protocol::Redis, &b"DEL k\r\nQUIT\r\n"[..], "-ERR "),
         (Protocol::Memcached, b"get k\r\nquit\r\n", "SERVER_ERROR "),
         (Protocol::Http, b"GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 503 "),
     ] {
@@ -190,7 +210,7 @@ fn the_share_of_errors_is_as_asked() {
         assert_eq!(served.conversations.unwrap().errors_answered, 1);
     }
     let served = served(by_itself(Protocol::Redis, Closer::Client, manner(0.25)), |address| {
-        let mut words = b"PING\r\n".repeat(10_000);
+        let mut words = b"DEL k\r\n".repeat(10_000);
         words.extend(b"QUIT\r\n");
         let errors = ask(address, &words).matches("-ERR").count();
         // 2,500 of 10,000, standard deviation √(10,000 × 0.25 × 0.75) = 43.3: five of them either way.
@@ -209,8 +229,8 @@ fn a_reply_comes_no_sooner_than_the_latency() {
     let served = served(by_itself(Protocol::Redis, Closer::Client, manner), |address| {
         let began = Instant::now();
         assert_eq!(
-            ask(address, b"PING\r\nPING\r\nPING\r\nQUIT\r\n"),
-            "+PONG\r\n+PONG\r\n+PONG\r\n+OK\r\n"
+            ask(address, b"DEL k\r\nDEL k\r\nDEL k\r\nQUIT\r\n"),
+            ":1\r\n:1\r\n:1\r\n+OK\r\n"
         );
         assert!(began.elapsed() >= 3 * LATENCY, "{:?}", began.elapsed());
     });

@@ -64,7 +64,11 @@ impl Pooled {
         assert_eq!(books.opened, books.closed.total(), "{:?}", books.closed);
         assert_eq!(tally.attempted, books.opened + books.open_failed);
         assert_eq!(tally.attempted, tally.ok + tally.failed(), "{:?}", tally.failures());
-        let ended = endings.closed_first + endings.aborted + endings.peer_closed_first + endings.peer_reset;
+        let ended = endings.closed_first
+            + endings.aborted
+            + endings.peer_closed_first
+            + endings.peer_reset
+            + endings.quit_closed;
         assert_eq!(ended, tally.connected, "{endings:?}");
         assert_eq!(self.served.counts.open_at_end, 0);
         assert_eq!(self.kernel.get("PassiveOpens"), self.served.counts.accepted as i64);
@@ -148,6 +152,103 @@ fn a_connection_a_request_leaves_as_many_time_wait_as_its_close_mode_does() {
     }
 }
 
+/// The protocols that have a quit of their own.
+const QUITTING: [Protocol; 3] = [Protocol::Mysql, Protocol::Memcached, Protocol::Redis];
+
+fn quitting(mut work: Work, mode: CloseMode) -> Work {
+    work.close.mode = mode;
+    work.close.closer = match mode {
+        CloseMode::QuitWait => Closer::Server,
+        _ => Closer::Client,
+    };
+    work
+}
+
+#[test]
+fn a_pool_that_waits_after_its_quits_leaves_time_wait_to_the_server() {
+    for protocol in QUITTING {
+        for (on_return, connections) in [(OnReturn::Keep, 4), (OnReturn::Close, 100)] {
+            let work = edited(protocol, |pool| pool.on_return = on_return);
+            let trial = run_pool(quitting(work, CloseMode::QuitWait), Manner::default(), None);
+            let measured = &trial.measured;
+            assert_eq!(trial.books().requests.ok, 100, "{protocol:?}: {:?}", trial.failures());
+            assert_eq!(measured.tally.ok, connections, "{:?}", measured.tally.failures());
+            assert_eq!(measured.endings.peer_closed_first, connections, "{protocol:?}");
+            let said = trial.served.conversations.as_ref().unwrap();
+            assert_eq!((said.requests, said.quit), (100, connections), "{protocol:?}");
+            assert_eq!(trial.served.counts.closed_first, connections, "{protocol:?}");
+            let kernel = |name| trial.kernel.get(name);
+            assert_eq!(
+                (kernel("TW"), kernel("EstabResets")),
+                (connections as i64, 0),
+                "{protocol:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pool_that_closes_with_its_quits_knows_not_who_was_first() {
+    for protocol in QUITTING {
+        for (on_return, connections) in [(OnReturn::Keep, 4), (OnReturn::Close, 100)] {
+            let work = edited(protocol, |pool| pool.on_return = on_return);
+            let trial = run_pool(quitting(work, CloseMode::QuitClose), Manner::default(), None);
+            let measured = &trial.measured;
+            assert_eq!(trial.books().requests.ok, 100, "{protocol:?}: {:?}", trial.failures());
+            assert_eq!(measured.tally.ok, connections, "{:?}", measured.tally.failures());
+            assert_eq!(measured.endings.quit_closed, connections, "{protocol:?}");
+            assert_eq!(
+                trial.served.conversations.as_ref().unwrap().quit,
+                connections,
+                "{protocol:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pools_quit_comes_whatever_the_reason_for_which_it_closes_but_not_where_the_server_was_first() {
+    let each_while_idle = |work: &mut Work| {
+        (work.load.arrival, work.load.rate, work.load.requests) = (Arrival::Constant, Some(20.0), Some(5));
+    };
+    for mode in [CloseMode::QuitWait, CloseMode::QuitClose] {
+        let mut work = edited(Protocol::Mysql, |pool| {
+            (pool.size, pool.idle_timeout) = (1, Duration::from_millis(5));
+        });
+        each_while_idle(&mut work);
+        let trial = run_pool(quitting(work, mode), Manner::default(), None);
+        let quits = trial.served.conversations.as_ref().unwrap().quit;
+        let closed = trial.books().closed;
+        assert!(closed.idle > 0, "{mode}: {closed:?}");
+        assert_eq!(quits, closed.idle + closed.end, "{mode}: {closed:?}");
+
+        let mut work = edited(Protocol::Mysql, |pool| {
+            (pool.size, pool.validation) = (1, Validation::Peek)
+        });
+        each_while_idle(&mut work);
+        let manner = Manner {
+            idle_timeout: Duration::from_millis(5),
+            ..Manner::default()
+        };
+        let trial = run_pool(quitting(work, mode), manner, None);
+        let said = trial.served.conversations.as_ref().unwrap();
+        assert_eq!(said.quit + said.idle_timeout, trial.books().opened, "{mode}: {said:?}");
+        assert!(said.idle_timeout > 0, "{mode}");
+        assert!(trial.measured.endings.peer_closed_first > 0, "{mode}");
+    }
+}
+
+#[test]
+fn a_stop_ends_those_too_that_have_said_goodbye_and_wait_for_the_server() {
+    for mode in [CloseMode::HalfClose, CloseMode::QuitWait, CloseMode::QuitClose] {
+        // Eight are open and one is lent: the stop finds the others idle.
+        let mut work = edited(Protocol::Redis, |pool| (pool.size, pool.min_idle) = (8, 7));
+        (work.load.in_flight, work.load.requests) = (1, Some(100_000_000));
+        let trial = run_pool(quitting(work, mode), Manner::default(), Some(2_000));
+        assert_eq!(trial.books().opened, trial.measured.tally.connected, "{mode}");
+    }
+}
+
 #[test]
 fn each_loan_but_the_first_is_validated_and_the_living_pass() {
     for validation in [Validation::Peek, Validation::RoundTrip] {
@@ -162,6 +263,11 @@ fn each_loan_but_the_first_is_validated_and_the_living_pass() {
                 (99, 0),
                 "{protocol:?}"
             );
+            // A ping is no request, on neither side.
+            let (said, heard) = (trial.measured.said, trial.served.conversations.as_ref().unwrap());
+            let pings = if validation == Validation::RoundTrip { 99 } else { 0 };
+            assert_eq!((said.requests, said.responses), (100, 100), "{protocol:?}");
+            assert_eq!((heard.requests, heard.setup), (100, pings), "{protocol:?}");
         }
     }
 }

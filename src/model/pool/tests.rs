@@ -6,9 +6,14 @@ use super::*;
 use crate::model::tests::{DEFAULTS, facts, plan};
 use crate::scenario::pool::{LendOrder, LoadKind, Validation};
 use crate::scenario::spec::{Arrival, Protocol};
+use crate::tcp::CloseMode;
 
 /// 8 connections, 400 requests a second of 10 ms each.
 fn pooled(edit: impl FnOnce(&mut TrialPlan, &mut PoolPlan)) -> PoolPrediction {
+    predicted(edit).pool.unwrap()
+}
+
+fn predicted(edit: impl FnOnce(&mut TrialPlan, &mut PoolPlan)) -> Prediction {
     let mut pool = PoolPlan {
         size: 8,
         on_return: OnReturn::Keep,
@@ -27,7 +32,7 @@ fn pooled(edit: impl FnOnce(&mut TrialPlan, &mut PoolPlan)) -> PoolPrediction {
     (load.arrival, load.rate, load.duration) = (Arrival::Constant, Some(400.0), Some(Duration::from_secs(5)));
     edit(&mut plan, &mut pool);
     plan.pool = Some(pool);
-    super::super::predict(&plan, &facts(&DEFAULTS)).pool.unwrap()
+    super::super::predict(&plan, &facts(&DEFAULTS))
 }
 
 #[test]
@@ -73,6 +78,32 @@ fn a_server_that_closes_after_some_requests_decides_the_churn_and_holds_time_wai
     assert_eq!(
         (prediction.time_wait_held, prediction.share_of_capacity),
         (Some(240.0), None)
+    );
+}
+
+#[test]
+fn a_pool_that_waits_after_its_quit_leaves_time_wait_to_the_server_and_has_no_limit() {
+    let prediction = predicted(|plan, pool| {
+        (plan.close.closer, plan.close.mode) = (Closer::Server, CloseMode::QuitWait);
+        (pool.on_return, pool.min_idle) = (OnReturn::Close, 0);
+    });
+    assert_eq!((prediction.capacity, prediction.undetermined), (None, None));
+    let pool = prediction.pool.unwrap();
+    assert_eq!((pool.time_wait_held, pool.share_of_capacity), (Some(24_000.0), None));
+}
+
+#[test]
+fn who_holds_time_wait_when_a_pool_closes_with_its_quit_is_not_foretold() {
+    let prediction = predicted(|plan, pool| {
+        plan.close.mode = CloseMode::QuitClose;
+        (pool.on_return, pool.min_idle) = (OnReturn::Close, 0);
+    });
+    assert!(prediction.undetermined.is_some());
+    assert_eq!((prediction.capacity, prediction.sustained_per_second), (None, None));
+    let pool = prediction.pool.unwrap();
+    assert_eq!(
+        (pool.churn_per_second, pool.time_wait_held, pool.share_of_capacity),
+        (Some(400.0), None, None)
     );
 }
 

@@ -2,8 +2,14 @@
 //!
 //! There is no SQL here. A query is known by its first words, as clients' start-up queries are; what a SELECT asks for is
 //! answered with one row of one column, and everything that is no question with OK.
+//!
+//! What drivers and pools say of their own accord is set-up and no request: COM_PING, COM_INIT_DB, COM_RESET_CONNECTION,
+//! COM_CHANGE_USER, COM_SET_OPTION, and the queries `SET …`, `USE …`, `SELECT` of a `@@variable` or of what is known of the
+//! connection (`VERSION()`, `DATABASE()`, …), `SHOW VARIABLES`, `SHOW WARNINGS`. `SELECT 1` and `COMMIT` are requests: who
+//! means what by them cannot be seen.
 
 use super::super::fill;
+use super::super::server::Asked;
 use super::super::text::{decimal, words};
 use super::login::SERVER_VERSION;
 use super::packet::{integer, string, write};
@@ -33,43 +39,72 @@ pub(super) enum Answer {
     Unknown,
 }
 
-/// What a command asks for, its first byte among the [`LOOKED_AT`] given; None for COM_QUIT.
-pub(super) fn read(command: &[u8]) -> Option<Answer> {
+/// What a command asks for, its first byte among the [`LOOKED_AT`] given, and what for; None for COM_QUIT.
+pub(super) fn read(command: &[u8]) -> Option<(Answer, Asked)> {
     Some(match command {
         [0x01, ..] => return None,
         // COM_INIT_DB, COM_PING, COM_RESET_CONNECTION
-        [0x02 | 0x0e | 0x1f, ..] => Answer::Ok,
+        [0x02 | 0x0e | 0x1f, ..] => (Answer::Ok, Asked::SetUp),
         [0x03, query @ ..] => read_query(query),
-        [0x09, ..] => Answer::Statistics,
+        [0x09, ..] => (Answer::Statistics, Asked::Request),
+        // COM_CHANGE_USER
+        [0x11, ..] => (Answer::Unknown, Asked::SetUp),
         // COM_SET_OPTION
-        [0x1b, ..] => Answer::Eof,
-        _ => Answer::Unknown,
+        [0x1b, ..] => (Answer::Eof, Asked::SetUp),
+        _ => (Answer::Unknown, Asked::Request),
     })
 }
 
-fn read_query(query: &[u8]) -> Answer {
+fn read_query(query: &[u8]) -> (Answer, Asked) {
     let query = without_comments(query).trim_ascii();
     let query = query.strip_suffix(b";").unwrap_or(query);
     let mut words = words(query);
     let verb = words.next().unwrap_or_default();
     let object = words.next().unwrap_or_default();
     if is(verb, "select") {
-        return match decimal(object) {
+        let answer = match decimal(object) {
             Some(number) if words.next().is_none() => Answer::Number(number),
             _ if is(object, "@@version_comment") => Answer::VersionComment,
             _ if is(object, "@@version") || is(object, "version()") => Answer::Version,
             _ => Answer::Value,
         };
+        return (answer, select_is(object));
     }
     if is(verb, "show") {
-        return match is(object, "warnings") || is(object, "errors") {
-            true => Answer::Warnings,
-            false => Answer::Nothing,
-        };
+        return show(object, words.next().unwrap_or_default());
     }
-    match is(verb, "set") {
-        true => autocommit(query).map_or(Answer::Ok, Answer::Autocommit),
-        false => Answer::Ok,
+    if is(verb, "set") {
+        let answer = autocommit(query).map_or(Answer::Ok, Answer::Autocommit);
+        return (answer, Asked::SetUp);
+    }
+    let asked = if is(verb, "use") { Asked::SetUp } else { Asked::Request };
+    (Answer::Ok, asked)
+}
+
+/// Whether a SELECT of this, its first word, is a request.
+fn select_is(object: &[u8]) -> Asked {
+    const OF_THE_CONNECTION: [&str; 6] = [
+        "version()",
+        "database()",
+        "schema()",
+        "connection_id()",
+        "user()",
+        "current_user()",
+    ];
+    let object = object.strip_suffix(b",").unwrap_or(object);
+    match object.starts_with(b"@@") || OF_THE_CONNECTION.iter().any(|name| is(object, name)) {
+        true => Asked::SetUp,
+        false => Asked::Request,
+    }
+}
+
+/// `SHOW [GLOBAL|SESSION] VARIABLES`, `SHOW WARNINGS`, `SHOW ERRORS`, or another.
+fn show(object: &[u8], next: &[u8]) -> (Answer, Asked) {
+    let whose = is(object, "global") || is(object, "session");
+    match if whose { next } else { object } {
+        what if is(what, "warnings") || is(what, "errors") => (Answer::Warnings, Asked::SetUp),
+        what if is(what, "variables") => (Answer::Nothing, Asked::SetUp),
+        _ => (Answer::Nothing, Asked::Request),
     }
 }
 
@@ -227,17 +262,26 @@ mod tests {
             ("SET AUTOCOMMIT = 0", Answer::Autocommit(false)),
             ("set @@session.autocommit=ON", Answer::Autocommit(true)),
             ("SET sql_mode = ''", Answer::Ok),
+            ("SELECT @@session.a AS a, @@b AS b", Answer::Value),
+            ("select database(), user()", Answer::Value),
+            ("SHOW WARNINGS", Answer::Warnings),
+            ("SHOW SESSION VARIABLES LIKE 'a'", Answer::Nothing),
+            ("USE db", Answer::Ok),
+        ] {
+            assert_eq!(read_query(query.as_bytes()), (answer, Asked::SetUp), "{query}");
+        }
+        for (query, answer) in [
             ("SELECT 1;", Answer::Number(1)),
             ("/* ping */ SELECT 42", Answer::Number(42)),
             ("SELECT 1, 2", Answer::Value),
             ("SELECT 'a'", Answer::Value),
-            ("SHOW WARNINGS", Answer::Warnings),
-            ("SHOW VARIABLES LIKE 'a'", Answer::Nothing),
+            ("SELECT a FROM t WHERE b = @@c", Answer::Value),
+            ("SHOW TABLES", Answer::Nothing),
             ("BEGIN", Answer::Ok),
             ("/* without end", Answer::Ok),
             ("", Answer::Ok),
         ] {
-            assert_eq!(read_query(query.as_bytes()), answer, "{query}");
+            assert_eq!(read_query(query.as_bytes()), (answer, Asked::Request), "{query}");
         }
     }
 

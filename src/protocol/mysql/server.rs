@@ -1,6 +1,6 @@
 //! MySQL, the server's side: the login, then one command after the other.
 
-use super::super::server::{End, Step, Turn};
+use super::super::server::{Asked, End, Step, Turn};
 use super::super::{MAX_MESSAGE, pass_over};
 use super::auth::{self, Scramble};
 use super::command::{self, Answer, LOOKED_AT, Reply, STATUS_AUTOCOMMIT};
@@ -25,7 +25,7 @@ enum State {
     Switch,
     Command,
     /// So many bytes of a command are still to come before it is answered.
-    Rest(u64, Answer),
+    Rest(u64, Answer, Asked),
 }
 
 impl Server {
@@ -48,10 +48,10 @@ impl Server {
     }
 
     pub(crate) fn receive(&mut self, turn: Turn<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {
-        if let State::Rest(left, answer) = &mut self.state {
+        if let State::Rest(left, answer, asked) = &mut self.state {
             let taken = pass_over(left, input);
-            return match (*left, *answer) {
-                (0, answer) => self.answer(answer, taken, turn, out),
+            return match (*left, *answer, *asked) {
+                (0, answer, asked) => self.answer(answer, asked, taken, turn, out),
                 _ => Step::pass(taken),
             };
         }
@@ -125,26 +125,26 @@ impl Server {
         let consumed = HEADER + looked_at;
         match (command::read(start), u64::from(length) - looked_at as u64) {
             (None, _) => Step::end(consumed, End::Quit),
-            (Some(answer), 0) => self.answer(answer, consumed, turn, out),
-            (Some(answer), left) => {
-                self.state = State::Rest(left, answer);
+            (Some((answer, asked)), 0) => self.answer(answer, asked, consumed, turn, out),
+            (Some((answer, asked)), left) => {
+                self.state = State::Rest(left, answer, asked);
                 Step::pass(consumed)
             }
         }
     }
 
-    fn answer(&mut self, answer: Answer, consumed: usize, turn: Turn<'_>, out: &mut Vec<u8>) -> Step {
+    fn answer(&mut self, answer: Answer, asked: Asked, consumed: usize, turn: Turn<'_>, out: &mut Vec<u8>) -> Step {
         self.state = State::Command;
-        if turn.fail {
+        if turn.fail && asked == Asked::Request {
             let message = b"linger was told to fail this request";
             self.reply(turn, out).error(1105, b"HY000", message, b"");
-            return Step::request(consumed);
+            return Step::answered(consumed, asked);
         }
         if let Answer::Autocommit(on) = answer {
             self.autocommit = on;
         }
         self.reply(turn, out).answer(answer);
-        Step::request(consumed)
+        Step::answered(consumed, asked)
     }
 
     fn reply<'a>(&'a mut self, turn: Turn<'_>, out: &'a mut Vec<u8>) -> Reply<'a> {
@@ -194,8 +194,9 @@ mod tests {
     fn ping_and_use_are_ok_and_quit_ends_without_a_reply() {
         let mut session = logged_in(Settings::default());
         let ok = [7, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0];
-        assert_eq!(command(&mut session, b"\x0e"), (Step::request(5), ok.to_vec()));
-        assert_eq!(command(&mut session, b"\x02db"), (Step::request(7), ok.to_vec()));
+        let set_up = |consumed| Step::answered(consumed, Asked::SetUp);
+        assert_eq!(command(&mut session, b"\x0e"), (set_up(5), ok.to_vec()));
+        assert_eq!(command(&mut session, b"\x02db"), (set_up(7), ok.to_vec()));
         assert_eq!(command(&mut session, b"\x01"), (Step::end(5, End::Quit), vec![]));
     }
 

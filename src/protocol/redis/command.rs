@@ -1,9 +1,9 @@
-//! Redis, the server's side: what each command is answered.
+//! Redis, the server's side: what each command is answered, and which of them set a connection up.
 
 use std::io::Write;
 
 use super::super::fill;
-use super::super::server::Turn;
+use super::super::server::{Asked, Turn};
 
 pub(super) const FAILURE: &[u8] = b"-ERR linger was told to fail this request\r\n";
 
@@ -40,7 +40,7 @@ pub(super) struct Connection {
 /// What follows the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    GoOn,
+    GoOn(Asked),
     Quit,
 }
 
@@ -60,9 +60,10 @@ pub(super) fn answer(
         out.extend(b"+OK\r\n");
         return Some(Then::Quit);
     }
-    if turn.fail {
+    let asked = asked(name);
+    if turn.fail && asked == Asked::Request {
         out.extend(FAILURE);
-        return Some(Then::GoOn);
+        return Some(Then::GoOn(asked));
     }
     match (name, arguments.count) {
         (b"PING", 1) => out.extend(b"+PONG\r\n"),
@@ -86,7 +87,19 @@ pub(super) fn answer(
         }
         _ => error("unknown command", arguments.first(), out),
     }
-    Some(Then::GoOn)
+    Some(Then::GoOn(asked))
+}
+
+/// Whether a command is a request. What Redis' manual groups as connection management is set-up (but ECHO, which answers
+/// what the program sends), and so is what clients ask of a server before they use it: COMMAND (cluster clients, redis-cli)
+/// and INFO (ioredis waits until it says that nothing is loading).
+fn asked(name: &[u8]) -> Asked {
+    match name {
+        b"AUTH" | b"CLIENT" | b"COMMAND" | b"HELLO" | b"INFO" | b"PING" | b"READONLY" | b"RESET" | b"SELECT" => {
+            Asked::SetUp
+        }
+        _ => Asked::Request,
+    }
 }
 
 /// The word in upper case, or nothing where it is longer than any that is known.
@@ -199,6 +212,42 @@ mod tests {
             assert_eq!(reply(words, connection), expected);
         }
         assert!(reply(&["INFO", "server"], connection).contains("redis_version:7.0.0\r\n"));
+    }
+
+    #[test]
+    fn what_clients_say_to_find_their_way_about_is_no_request() {
+        let settings = Settings::default();
+        let turn = Turn {
+            settings: &settings,
+            last: false,
+            fail: true,
+        };
+        for (line, expected) in [
+            ("CLIENT SETINFO LIB-NAME redis-py", Asked::SetUp),
+            ("hello 3", Asked::SetUp),
+            ("AUTH secret", Asked::SetUp),
+            ("SELECT 3", Asked::SetUp),
+            ("PING", Asked::SetUp),
+            ("INFO", Asked::SetUp),
+            ("COMMAND DOCS", Asked::SetUp),
+            ("READONLY", Asked::SetUp),
+            ("GET k", Asked::Request),
+            ("SET k v", Asked::Request),
+            ("ECHO a", Asked::Request),
+            ("ZRANGEBYSCORE z 0 1", Asked::Request),
+        ] {
+            let mut arguments = Arguments::default();
+            line.split(' ').for_each(|word| arguments.push(word.as_bytes()));
+            let mut out = Vec::new();
+            let then = answer(arguments, &mut Connection { id: 7, resp3: false }, turn, &mut out);
+            assert_eq!(then, Some(Then::GoOn(expected)), "{line}");
+            assert_eq!(
+                out == FAILURE,
+                expected == Asked::Request,
+                "{line}: {}",
+                out.escape_ascii()
+            );
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Server {
             Parsed::Incomplete => Step::WAIT,
             Parsed::Whole(arguments, length) => match command::answer(arguments, &mut self.connection, turn, out) {
                 None => Step::pass(length),
-                Some(command::Then::GoOn) => Step::request(length),
+                Some(command::Then::GoOn(asked)) => Step::answered(length, asked),
                 Some(command::Then::Quit) => Step::end(length, End::Quit),
             },
             Parsed::Long(long, length) => {
@@ -205,9 +205,9 @@ mod tests {
 
     #[test]
     fn commands_come_as_arrays_and_inline() {
-        let (reply, requests, _) = serve("*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\nping hello\r\n\r\n*0\r\n");
+        let (reply, requests, _) = serve("*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\necho hello\r\n\r\n*0\r\n");
         assert_eq!(reply, "+PONG\r\n$3\r\nxxx\r\n$5\r\nhello\r\n");
-        assert_eq!(requests, 3);
+        assert_eq!(requests, 2);
     }
 
     #[test]

@@ -83,7 +83,8 @@ pub struct ExecConnections {
     pub failed: Option<u64>,
     /// `opened` over the time from the program's start to its end.
     pub opened_per_second: Option<f64>,
-    /// Requests that the built-in server answered; absent with a real server.
+    /// Requests that the built-in server answered, without those about the connection itself
+    /// (`server.conversations.setup`); absent with a real server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<u64>,
     /// `requests` over the time from the program's start to its end.

@@ -32,8 +32,12 @@ pub struct ServerSide {
 /// What was said over the built-in server's connections. Of connections that have ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Conversations {
-    /// Requests answered; what a client says to find its way about, such as `SET NAMES` or `HELLO`, is one too.
+    /// Requests answered, those of `setup` left out.
     pub requests: u64,
+    /// Messages answered that are about the connection and no requests: what a client says to find its way about (`SET
+    /// NAMES`, `CLIENT SETINFO`) and pings. Absent in older records, where `requests` counts them too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<u64>,
     /// Of these, those answered with the protocol's error because of server.error_rate.
     pub errors_answered: u64,
     /// Connections on which the client said the protocol's quit.

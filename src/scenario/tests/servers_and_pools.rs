@@ -118,6 +118,42 @@ fn what_a_pool_cannot_be_is_told_at_once_with_what_would_mend_it() {
 }
 
 #[test]
+fn a_pool_says_quit_where_the_protocol_has_one_and_the_closer_follows_from_it() {
+    let quitting = |protocol: &str, closer: &str, mode: &str| {
+        POOLED
+            .replace("redis", protocol)
+            .replace("closer = \"client\"", &format!("closer = \"{closer}\""))
+            .replace("graceful", mode)
+    };
+    for protocol in ["mysql", "memcached", "redis"] {
+        for (closer, mode) in [("server", "quit-wait"), ("client", "quit-close")] {
+            from_text("x.toml", &quitting(protocol, closer, mode)).unwrap();
+        }
+        let found = only_problem(&quitting(protocol, "client", "quit-wait"));
+        assert!(
+            found.contains("close.closer: ") && found.contains("expected `server`"),
+            "{found}"
+        );
+        let found = only_problem(&quitting(protocol, "server", "quit-close"));
+        assert!(
+            found.contains("close.closer: ") && found.contains("expected `client`"),
+            "{found}"
+        );
+    }
+    for (closer, mode) in [("server", "quit-wait"), ("client", "quit-close")] {
+        let found = only_problem(&quitting("http", closer, mode));
+        assert!(
+            found.contains("close.mode: ") && found.contains("a pool does not know beforehand which that is"),
+            "{found}"
+        );
+        let found = only_problem(&quitting("echo", closer, mode));
+        assert!(found.contains("protocol `echo` has none"), "{found}");
+    }
+    let found = only_problem(&quitting("redis", "server", "half-close"));
+    assert!(found.contains("close.closer: a pool is the client's"), "{found}");
+}
+
+#[test]
 fn what_a_program_in_place_of_the_built_in_server_cannot_be_asked_for_is_told() {
     let text = "id = \"x\"\nclaim = \"y\"\n[server]\nexec = \"exec redis-server\"\nprotocol = \"redis\"\n[close]\ncloser = \
                 \"server\"\nmode = \"quit-wait\"\n[load]\narrival = \"max\"\nconnections = 1\n";

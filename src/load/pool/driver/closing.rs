@@ -1,9 +1,11 @@
-//! How a connection ends: as the plan says, as the server has begun, or for a failure; and the books of it.
+//! How a connection ends: as the plan says, as the server has begun, or for a failure; and the books of it. What of it takes
+//! time (the rest of a quit, the server's FIN) is none of the core's business any more.
 
 use std::os::fd::AsFd;
 
-use super::Driver;
+use super::{Driver, Limit};
 use crate::load::measured::Ending;
+use crate::load::poller::Interest;
 use crate::load::pool::core::Why;
 use crate::load::pool::link::{Goodbye, Link, State};
 use crate::load::{Failure, stream};
@@ -32,9 +34,35 @@ impl Driver<'_> {
             }
             Ok((Goodbye::Await, ending)) => {
                 self.note(&mut link, ending);
-                self.leave(link);
+                self.leave(link, State::Leaving);
             }
+            Ok((Goodbye::Quit, _)) => self.leave(link, State::Quitting),
             Err(failure) => self.end(link, Err(failure)),
+        }
+    }
+
+    /// Goes on with a quit of which not all could be sent. Whether more can be done at once.
+    pub(super) fn go_on_quitting(&mut self, index: usize) -> bool {
+        let Some(link) = &mut self.links[index] else {
+            return false;
+        };
+        match link.quit(self.work.close.mode) {
+            Ok((Goodbye::Quit, _)) => {
+                self.park(index, Interest::Output, Limit::Io);
+                false
+            }
+            Ok((Goodbye::Await, _)) => {
+                link.state = State::Leaving;
+                true
+            }
+            Ok((Goodbye::Close, ending)) => {
+                self.finish_leaving(index, Ok(ending));
+                false
+            }
+            Err(failure) => {
+                self.finish_leaving(index, Err(failure));
+                false
+            }
         }
     }
 
@@ -45,9 +73,9 @@ impl Driver<'_> {
         }
     }
 
-    /// Lets a connection wait for the server's FIN, out of the core's sight.
-    pub(super) fn leave(&mut self, mut link: Link) {
-        link.state = State::Leaving;
+    /// Lets a connection wait for the server's FIN, or for the rest of the quit to be sent before, out of the core's sight.
+    pub(super) fn leave(&mut self, mut link: Link, state: State) {
+        link.state = state;
         let index = self.leaving.pop().unwrap_or_else(|| {
             self.links.push(None);
             self.borrower_of.push(0);
@@ -65,16 +93,16 @@ impl Driver<'_> {
         self.advance(index);
     }
 
-    pub(super) fn finish_leaving(&mut self, index: usize, result: Result<(), Failure>) {
+    /// A connection that left is done. `result` says who ended it, unless that is noted already.
+    pub(super) fn finish_leaving(&mut self, index: usize, result: Result<Option<Ending>, Failure>) {
         self.deadlines.end(index);
         if let Some(mut link) = self.links[index].take() {
             self.leaving.push(index);
             self.left -= 1;
-            if result.is_ok() {
-                // Who has said goodbye first is noted already.
-                self.note(&mut link, Some(Ending::PeerClosedFirst));
+            if let Ok(ending) = result {
+                self.note(&mut link, ending);
             }
-            self.end(link, result);
+            self.end(link, result.map(drop));
         }
     }
 

@@ -157,7 +157,6 @@ impl Driver<'_> {
                 .is_some_and(|conversation| conversation.ping());
         if asks {
             link.state = State::Validating(Need::Output);
-            self.measured.said.requests += 1;
             return self.advance(index);
         }
         let sound = link.is_quiet();
