@@ -73,7 +73,7 @@ pub struct Tuning {
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
     /// The lab stands; this is what will happen.
-    Predicted(Box<Prediction>),
+    Predicted(Prediction),
     /// A few times a second.
     Progress(Progress),
     /// A sequence's next step: its number from 1, how many there are, and what it does.
@@ -214,7 +214,7 @@ fn measure(
     tell: &mut dyn FnMut(Event),
 ) -> Result<Results, TrialError> {
     let prepared = prepare(plan, means, machine, Purpose::Measure)?;
-    tell(Event::Predicted(Box::new(prepared.prediction.clone())));
+    tell(Event::Predicted(prepared.prediction.clone()));
 
     let work = prepared.work(plan, means.tuning);
     let (lab, destinations) = (prepared.lab, prepared.destinations);
