@@ -11,8 +11,8 @@ use linger::scenario::spec::Protocol;
 #[derive(Debug, Args)]
 #[command(after_help = EXEC_HELP)]
 pub(crate) struct Exec {
-    /// What the server speaks; needed unless --server-exec starts a real one
-    #[arg(long, value_name = "PROTOCOL", required_unless_present = "server_exec")]
+    /// What the server speaks (default: http; of a real server's, which --server-exec starts, nothing)
+    #[arg(long, value_name = "PROTOCOL")]
     pub(crate) protocol: Option<ServerProtocol>,
     /// Start this real server (a line for /bin/sh) in the server's namespace, wait until it listens, stop it after
     #[arg(long, value_name = "COMMAND")]

@@ -81,7 +81,11 @@ fn settings(options: &Exec) -> Vec<String> {
 
 /// What is spoken, as the program is told.
 pub(super) fn protocol(options: &Exec) -> Protocol {
-    options.protocol.map_or(Protocol::None, Protocol::from)
+    match options.protocol {
+        Some(protocol) => protocol.into(),
+        None if options.server_exec.is_some() => Protocol::None,
+        None => Protocol::Http,
+    }
 }
 
 /// The port asked for, or the protocol's own.

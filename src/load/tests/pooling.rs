@@ -167,10 +167,14 @@ fn quitting(mut work: Work, mode: CloseMode) -> Work {
 #[test]
 fn a_pool_that_waits_after_its_quits_leaves_time_wait_to_the_server() {
     for protocol in QUITTING {
-        for (on_return, connections) in [(OnReturn::Keep, 4), (OnReturn::Close, 100)] {
+        for on_return in [OnReturn::Keep, OnReturn::Close] {
             let work = edited(protocol, |pool| pool.on_return = on_return);
             let trial = run_pool(quitting(work, CloseMode::QuitWait), Manner::default(), None);
             let measured = &trial.measured;
+            // Requests that come one by one, on a busy machine, need no more than one of the four.
+            let connections = measured.tally.connected;
+            let most = if on_return == OnReturn::Keep { 1..=4 } else { 100..=100 };
+            assert!(most.contains(&connections), "{protocol:?}: {connections}");
             assert_eq!(trial.books().requests.ok, 100, "{protocol:?}: {:?}", trial.failures());
             assert_eq!(measured.tally.ok, connections, "{:?}", measured.tally.failures());
             assert_eq!(measured.endings.peer_closed_first, connections, "{protocol:?}");
@@ -190,10 +194,14 @@ fn a_pool_that_waits_after_its_quits_leaves_time_wait_to_the_server() {
 #[test]
 fn a_pool_that_closes_with_its_quits_knows_not_who_was_first() {
     for protocol in QUITTING {
-        for (on_return, connections) in [(OnReturn::Keep, 4), (OnReturn::Close, 100)] {
+        for on_return in [OnReturn::Keep, OnReturn::Close] {
             let work = edited(protocol, |pool| pool.on_return = on_return);
             let trial = run_pool(quitting(work, CloseMode::QuitClose), Manner::default(), None);
             let measured = &trial.measured;
+            // Requests that come one by one, on a busy machine, need no more than one of the four.
+            let connections = measured.tally.connected;
+            let most = if on_return == OnReturn::Keep { 1..=4 } else { 100..=100 };
+            assert!(most.contains(&connections), "{protocol:?}: {connections}");
             assert_eq!(trial.books().requests.ok, 100, "{protocol:?}: {:?}", trial.failures());
             assert_eq!(measured.tally.ok, connections, "{:?}", measured.tally.failures());
             assert_eq!(measured.endings.quit_closed, connections, "{protocol:?}");
