@@ -80,7 +80,7 @@ impl<'a> Hearing<'a> {
             (self.hear)(place, Heard::Begins)?;
         } else if let Some(json) = line.strip_prefix(PROGRESS) {
             let event: Event = serde_json::from_str(json).context("reading the guest's progress")?;
-            (self.hear)(place, Heard::Event(event))?;
+            (self.hear)(place, Heard::Event(Box::new(event)))?;
         } else if let Some(json) = line.strip_prefix(RECORD) {
             let mut record: Record = serde_json::from_str(json).context("reading the guest's record")?;
             let began = self.began.take().unwrap_or_else(SystemTime::now);

@@ -74,7 +74,7 @@ pub(super) struct Booted {
 #[derive(Debug)]
 pub(super) enum Heard {
     Begins,
-    Event(Event),
+    Event(Box<Event>),
     Record(Box<Record>),
 }
 
@@ -152,7 +152,7 @@ impl Booted {
                     Heard::Begins => telling = Some(Telling::new(plan, index, trials[index])),
                     Heard::Event(event) => {
                         if let Some(telling) = &mut telling {
-                            telling.tell(&mut live, event);
+                            telling.tell(&mut live, *event);
                         }
                     }
                     Heard::Record(record) => {
