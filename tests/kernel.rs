@@ -6,9 +6,12 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
+use support::emulator::{emulator_of, is_running, wait_for};
 use support::kernels::KERNEL_6_1;
 use support::{linger, records, run, said, scenario};
 use tempfile::tempdir;
@@ -133,6 +136,46 @@ fn a_kernel_that_cannot_be_booted_is_unavailable_and_the_others_go_on() {
         "{reason}"
     );
     assert_eq!(records[0]["environment"]["kernel"], "notes.txt");
+}
+
+#[test]
+fn a_kernel_of_another_architecture_is_named_by_it() {
+    let directory = tempdir().unwrap();
+    // The header of an arm64 Image (Documentation/arch/arm64/booting.rst in the kernel).
+    let mut image = vec![0; 4096];
+    image[0x38..0x3c].copy_from_slice(b"ARM\x64");
+    fs::write(directory.path().join("Image"), image).unwrap();
+    let output = run(linger(
+        directory.path(),
+        &["run", "refused", "--kernel", "Image", "--json"],
+    ));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let record = &records(&output)[0];
+    assert_eq!(record["verdict"]["status"], "unavailable");
+    let reason = record["verdict"]["reasons"][0].as_str().unwrap();
+    assert!(reason.contains("Image") && reason.contains("arm64"), "{reason}");
+}
+
+/// `verify` boots on threads of its own, and the parent that a process outlives is the thread that made it.
+#[test]
+fn neither_an_interrupt_nor_a_kill_of_linger_leaves_a_qemu_behind() {
+    for (command, signal) in [
+        ("run", Signal::SIGKILL),
+        ("verify", Signal::SIGINT),
+        ("verify", Signal::SIGKILL),
+    ] {
+        let directory = tempdir().unwrap();
+        let arguments = [command, "lifetime-60", "--kernel", kernel()];
+        let mut host = linger(directory.path(), &arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("linger runs");
+        let emulator = wait_for(|| emulator_of(&host), "a QEMU under linger");
+        kill(Pid::from_raw(host.id().try_into().expect("a process id")), signal).expect("linger runs still");
+        host.wait().expect("linger is a child");
+        wait_for(|| (!is_running(emulator)).then_some(()), "the end of that QEMU");
+    }
 }
 
 /// linger where QEMU cannot be found: it lies in /usr/bin, and only a mount namespace hides that.

@@ -71,6 +71,7 @@ impl Lab {
                 "run as root, allow user namespaces (linger check tells how), or use --lab host",
             ));
         }
+        preflight::require_options(plan.client.source)?;
         let globals = match privilege {
             Privilege::Machine => Globals::ours(),
             _ => Globals::default(),

@@ -17,7 +17,7 @@ use super::machine::Machine;
 use super::namespace::Namespace;
 use super::privilege::{self, DEBIAN_RESTRICTION, Privilege, USER_NAMESPACES, kernel_setting};
 use super::{Side, Unavailable, limits, sysctl, topology};
-use crate::scenario::spec::Family;
+use crate::scenario::spec::{Family, Source};
 use crate::tcp::{errno, options};
 
 /// One thing that the machine may or may not allow.
@@ -246,6 +246,22 @@ fn sock_diag() -> Result<String, Unavailable> {
         format!("no dump of TCP sockets: {trouble}; /proc/net/tcp takes its place, at a higher cost"),
         "as root: modprobe inet_diag tcp_diag",
     ))
+}
+
+/// Refuses a source of ports whose socket option this kernel has not; asked of the kernel, since stable ones take options over.
+///
+/// # Errors
+/// Names the option, and the version that has it.
+pub(super) fn require_options(source: Source) -> Result<(), Unavailable> {
+    let (option, taken) = match source {
+        Source::PortRange => ("IP_LOCAL_PORT_RANGE", local_port_range()),
+        Source::BindAddressNoPort => ("IP_BIND_ADDRESS_NO_PORT", bind_address_no_port()),
+        _ => return Ok(()),
+    };
+    taken.map(drop).map_err(|why| Unavailable {
+        reason: format!("this kernel does not take the socket option {option}: {}", why.reason),
+        ..why
+    })
 }
 
 fn bind_address_no_port() -> Result<String, Unavailable> {

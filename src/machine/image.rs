@@ -205,7 +205,15 @@ fn beside(path: &Path, package: &str) -> Option<PathBuf> {
         let name = other.file_name().and_then(|name| name.to_str()).unwrap_or("");
         name.starts_with(&prefix) && name.ends_with(".deb") && other != path
     };
-    entries(path.parent()?).into_iter().rfind(fits)
+    entries(directory_of(path)).into_iter().rfind(fits)
+}
+
+/// The directory that a file lies in. A bare name has an empty parent, which names no directory.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// The one kernel of a directory: an unpacked package, a kernel's build tree, `/lib/modules/<release>`.
@@ -341,6 +349,12 @@ mod tests {
             (image.release.as_deref(), image.modules.is_empty()),
             (Some("9.2"), false)
         );
+    }
+
+    #[test]
+    fn the_parts_of_a_package_that_is_named_by_its_bare_name_are_looked_for_here() {
+        assert_eq!(directory_of(Path::new("linux-image-9.2.deb")), Path::new("."));
+        assert_eq!(directory_of(Path::new("k/linux-image-9.2.deb")), Path::new("k"));
     }
 
     #[test]

@@ -355,7 +355,13 @@ impl Watch {
         if !self.looked {
             let result = self.look_at_end();
             self.note(result.map(|_| ()));
-        } else if self.departures.as_ref().is_some_and(Departures::unconfirmed) {
+        }
+        // What went since the last listing is noticed by one more, and what a listing missed is confirmed by the next.
+        if self.went_unseen() {
+            let result = self.dump(Listing::Waiting);
+            self.note(result);
+        }
+        if self.departures.as_ref().is_some_and(Departures::unconfirmed) {
             let result = self.dump(Listing::Waiting);
             self.note(result);
         }

@@ -98,7 +98,9 @@ mod tests {
     #[test]
     fn attempts_exceed_the_ports_there_are() {
         let ports = |trial: &TrialPlan| {
-            let range = &trial.sysctl.client["net.ipv4.ip_local_port_range"];
+            let range = trial.sysctl.client.get("net.ipv4.ip_local_port_range");
+            // Linux's own, since 4.2.
+            let range = range.map_or("32768 60999", String::as_str);
             let (low, high) = crate::scenario::port_range::parse(range).unwrap();
             u64::from(high - low) + 1
         };

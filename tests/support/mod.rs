@@ -1,6 +1,7 @@
 //! The binary as its users run it, and records as they read them.
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod emulator;
 pub mod kernels;
 
 use std::path::Path;

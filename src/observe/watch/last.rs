@@ -45,6 +45,14 @@ impl Watch {
         Ok(both.by_state())
     }
 
+    /// Whether some that are followed have gone since the last listing, and another can be afforded. Where none is left,
+    /// it costs nothing.
+    pub(super) fn went_unseen(&self) -> bool {
+        let before: u64 = self.namespaces.iter().filter_map(|namespace| namespace.total).sum();
+        let now = self.totals[1];
+        self.departures.is_some() && now < before && (now == 0 || !self.budget.is_dear(now))
+    }
+
     fn list_all(&mut self) -> Result<(), LookError> {
         let mut looks = 1;
         while let Err(error) = self.dump(Listing::All) {
