@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Means, TrialError};
-use crate::foreign::{CommandLine, Group, Lives, Program, Server, Streams};
+use crate::foreign::{CommandLine, Group, Lives, Program, Server, ServerError, Streams};
 use crate::lab::{Lab, Unavailable};
 use crate::record::schema::ServerProgram;
 use crate::scenario::plan::TrialPlan;
@@ -58,6 +58,8 @@ impl RealServer {
         let stopped = || means.stop.load(Ordering::Relaxed);
         match Server::start(program, &lab.server, means.privilege, address, STARTS_WITHIN, &stopped) {
             Ok(server) => Ok(Some(Self { command, server })),
+            Err(ServerError::Lab(why)) => Err(TrialError::Unavailable(why)),
+            Err(ServerError::Look(error)) => Err(TrialError::Look(error)),
             Err(error) => Err(TrialError::Unavailable(Unavailable {
                 reason: error.to_string(),
                 remedy:

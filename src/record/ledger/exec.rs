@@ -128,7 +128,7 @@ impl ExecBooks<'_> {
     fn held(&self, closings: &Closings, whose: &str, side: usize, made: u64, held: u64) -> LedgerRow {
         let gone = self.kernel(side, &["TWRecycled", "TCPTimeWaitOverflow"]);
         let (gone, kernel) = match gone {
-            _ if self.seconds >= super::TIME_WAIT_SECONDS_OF_WHEEL => {
+            _ if super::outlasts_time_wait(self.seconds, self.kernel) => {
                 (0, Err("it took so long that TIME_WAIT ended meanwhile".into()))
             }
             _ if !closings.incomplete.is_empty() => (0, Err(closings.incomplete.join("; "))),
