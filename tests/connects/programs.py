@@ -117,6 +117,10 @@ def forks():
         seen[os.waitpid(child, 0)[1]] += 1
 
 
+def idle():
+    pass
+
+
 def others():
     path = "\0linger-test-%d" % os.getpid()
     listener = socket.socket(socket.AF_UNIX)
@@ -197,8 +201,8 @@ def signals(restarting=False):
 
 def execs():
     result = subprocess.run(["curl", "-s", "http://127.0.0.1:9/"])
-    print("curl", result.returncode)
-    os.execvp("python3", ["python3", sys.argv[0], "refused", str(port), str(count)])
+    print("curl", result.returncode, flush=True)
+    os.execv(sys.executable, [sys.executable, sys.argv[0], "refused", str(port), str(count)])
 
 
 globals()[what]()
