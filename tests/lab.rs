@@ -24,6 +24,7 @@ use nix::sched::{CloneFlags, unshare};
 const NOBODY: u32 = 65534;
 /// Children that a test starts itself, in surroundings that it has prepared.
 const REENTER: &str = "--acquire";
+const TABLE: &str = "net.ipv4.tcp_ehash_entries";
 const HOLD: &str = "--hold-a-lab";
 
 macro_rules! tests {
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         an_unbound_connection_comes_from_the_first_address,
         sysctls_differ_by_side_and_are_read_back,
         loopback_gives_both_sides_one_namespace_and_its_sysctls,
+        a_namespace_has_a_table_of_connections_of_its_own_where_that_is_asked_for,
         a_sysctl_that_cannot_be_set_says_why,
         topology_host_sets_no_sysctl,
         without_privilege_there_is_only_the_host,
@@ -395,6 +397,22 @@ fn sysctls_differ_by_side_and_are_read_back() {
     );
     let port = exchange(&lab, None, lab.server.addresses()[0]).port();
     assert!((40_000..=40_099).contains(&port), "{port}");
+}
+
+fn a_namespace_has_a_table_of_connections_of_its_own_where_that_is_asked_for() {
+    let mut plan = plan(Topology::Pair, Family::Ipv4);
+    plan.sysctl.client.insert(TABLE.to_owned(), "65536".to_owned());
+    let lab = build(&plan);
+    let [client, server] = [&lab.client, &lab.server].map(|side| side.effective_sysctls().unwrap()[TABLE].clone());
+    assert_eq!(client, "65536");
+    assert!(server.starts_with('-'), "the machine's table has a minus: {server}");
+    exchange(&lab, None, lab.server.addresses()[0]);
+    let later = lab.client.set_sysctl(TABLE, "131072").unwrap_err();
+    assert!(later.reason.contains("made with 65536"), "{later}");
+    let rounded = refusal_of(TABLE, "65537");
+    assert!(rounded.reason.contains("made with 131072"), "{rounded}");
+    let refused = refusal_of(TABLE, "many");
+    assert!(refused.remedy.contains("a power of two"), "{refused}");
 }
 
 fn loopback_gives_both_sides_one_namespace_and_its_sysctls() {

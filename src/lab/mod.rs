@@ -18,6 +18,8 @@ mod side;
 mod sysctl;
 mod topology;
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::scenario::plan::TrialPlan;
@@ -157,14 +159,25 @@ fn on_the_host(plan: &TrialPlan, globals: &Globals) -> Result<(Side, Side), Unav
 
 fn over_loopback(plan: &TrialPlan, globals: &Globals) -> Result<(Side, Side), Unavailable> {
     let [client, server] = address::addresses(plan);
-    let namespace = Arc::new(Namespace::create()?);
+    let both = sysctl::merged(&plan.sysctl)?;
+    let namespace = Arc::new(Namespace::with(&both)?);
     let mut client = Side::new(End::Client, Some(Arc::clone(&namespace)), client).with(globals);
     let mut server = Side::new(End::Server, Some(namespace), server).with(globals);
     topology::raise_loopback(&client, plan.lab.family, &[client.addresses(), server.addresses()])?;
-    let both = sysctl::merged(&plan.sysctl)?;
     client.set_sysctls(&both)?;
     server.set_sysctls(&both)?;
     Ok((client, server))
+}
+
+/// A side in a namespace of its own.
+fn alone(
+    end: End,
+    addresses: Vec<IpAddr>,
+    sysctls: &BTreeMap<String, String>,
+    globals: &Globals,
+) -> Result<Side, Unavailable> {
+    let namespace = Arc::new(Namespace::with(sysctls)?);
+    Ok(Side::new(end, Some(namespace), addresses).with(globals))
 }
 
 /// How two sides in a namespace each are joined.
@@ -172,8 +185,8 @@ type Join = fn(&Side, &Side, Family) -> Result<(), Unavailable>;
 
 fn over_links(plan: &TrialPlan, join: Join, globals: &Globals) -> Result<(Side, Side), Unavailable> {
     let [client, server] = address::addresses(plan);
-    let mut client = Side::new(End::Client, Some(Arc::new(Namespace::create()?)), client).with(globals);
-    let mut server = Side::new(End::Server, Some(Arc::new(Namespace::create()?)), server).with(globals);
+    let mut client = alone(End::Client, client, &plan.sysctl.client, globals)?;
+    let mut server = alone(End::Server, server, &plan.sysctl.server, globals)?;
     join(&client, &server, plan.lab.family)?;
     client.set_sysctls(&plan.sysctl.client)?;
     server.set_sysctls(&plan.sysctl.server)?;
@@ -183,9 +196,9 @@ fn over_links(plan: &TrialPlan, join: Join, globals: &Globals) -> Result<(Side, 
 fn over_a_router(plan: &TrialPlan, globals: &Globals) -> Result<(Side, Side, Side), Unavailable> {
     let [client, server] = address::addresses(plan);
     let between = vec![End::Router.first_address(plan.lab.family)];
-    let mut client = Side::new(End::Client, Some(Arc::new(Namespace::create()?)), client).with(globals);
-    let mut router = Side::new(End::Router, Some(Arc::new(Namespace::create()?)), between).with(globals);
-    let mut server = Side::new(End::Server, Some(Arc::new(Namespace::create()?)), server).with(globals);
+    let mut client = alone(End::Client, client, &plan.sysctl.client, globals)?;
+    let mut router = alone(End::Router, between, &plan.sysctl.router, globals)?;
+    let mut server = alone(End::Server, server, &plan.sysctl.server, globals)?;
     topology::join_by_router(&client, &router, &server, plan.lab.family)?;
     nat::translate(&router, plan.lab.family, plan.lab.nat_ports)?;
     client.set_sysctls(&plan.sysctl.client)?;

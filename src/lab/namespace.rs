@@ -4,6 +4,7 @@
 //! frees it with the last descriptor and thread, SIGKILL included. unshare(2) and setns(2) move the calling thread
 //! only, so both happen on threads made for the purpose and the caller stays where it was.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -13,8 +14,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::gettid;
 
-use super::Unavailable;
 use super::privilege::{APPARMOR_RESTRICTION, apparmor_restricts, kernel_setting};
+use super::{Unavailable, sysctl};
 
 #[derive(Debug)]
 pub(super) struct Namespace {
@@ -24,10 +25,19 @@ pub(super) struct Namespace {
 impl Namespace {
     /// Makes an empty namespace, its loopback interface still down.
     pub(super) fn create() -> Result<Self, Unavailable> {
+        Self::with(&BTreeMap::new())
+    }
+
+    /// The same, with those of the sysctls that the kernel fixes as it makes a namespace.
+    pub(super) fn with(sysctls: &BTreeMap<String, String>) -> Result<Self, Unavailable> {
         // /proc/self is the thread group's leader, which stays outside; /proc/thread-self is newer (3.17) than the
         // oldest kernel we run on (3.13).
         let make = || {
             unshare(CloneFlags::CLONE_NEWNET).map_err(forbidden)?;
+            if sysctl::prepare_a_child(sysctls)? {
+                // A child of the one just made, which ends as the thread leaves it.
+                unshare(CloneFlags::CLONE_NEWNET).map_err(forbidden)?;
+            }
             let path = format!("/proc/self/task/{}/ns/net", gettid());
             File::open(&path).map_err(|error| {
                 Unavailable::new(

@@ -27,6 +27,11 @@ const LEAKED_BEFORE_5_13: [&str; 5] = [
     "net.nf_conntrack_max",
 ];
 
+/// How many chains the namespace's table of connections has; negative where it shares the machine's. Fixed as the
+/// namespace is made, by [`CHILD_EHASH_ENTRIES`] of the namespace in which that happens (Linux 6.1).
+const EHASH_ENTRIES: &str = "net.ipv4.tcp_ehash_entries";
+const CHILD_EHASH_ENTRIES: &str = "net.ipv4.tcp_child_ehash_entries";
+
 /// What bears on TIME_WAIT, port selection, the accept queue and timeouts, and is read back into each record.
 pub(super) const THAT_MATTER: [&str; 29] = [
     "net.core.somaxconn",
@@ -37,9 +42,9 @@ pub(super) const THAT_MATTER: [&str; 29] = [
     "net.ipv4.ip_unprivileged_port_start",
     "net.ipv4.tcp_abort_on_overflow",
     "net.ipv4.tcp_challenge_ack_limit",
-    "net.ipv4.tcp_child_ehash_entries",
+    CHILD_EHASH_ENTRIES,
     "net.ipv4.tcp_congestion_control",
-    "net.ipv4.tcp_ehash_entries",
+    EHASH_ENTRIES,
     "net.ipv4.tcp_fastopen",
     "net.ipv4.tcp_fin_timeout",
     "net.ipv4.tcp_invalid_ratelimit",
@@ -120,6 +125,46 @@ pub(super) fn merged(plan: &SysctlPlan) -> Result<BTreeMap<String, String>, Unav
     Ok(both)
 }
 
+/// Lets the next namespace that the calling thread makes have what is fixed as it is made. The thread is in a new
+/// namespace, which nobody else uses. Returns whether there is such a thing among `sysctls`.
+pub(super) fn prepare_a_child(sysctls: &BTreeMap<String, String>) -> Result<bool, Unavailable> {
+    let Some(entries) = sysctls.get(EHASH_ENTRIES) else {
+        return Ok(false);
+    };
+    let Some(file) = path(CHILD_EHASH_ENTRIES).filter(|file| file.exists()) else {
+        return Err(Unavailable::new(
+            format!(
+                "{EHASH_ENTRIES} is one for the whole machine on this kernel: namespaces have no table of their own"
+            ),
+            "use Linux 6.1 or later, or leave it out",
+        ));
+    };
+    fs::write(&file, format!("{entries}\n")).map_err(|error| match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => read_only(),
+        _ => Unavailable::new(
+            format!("the kernel refused a table of connections with {EHASH_ENTRIES} = {entries}: {error}"),
+            "ask for a power of two up to 16777216",
+        ),
+    })?;
+    Ok(true)
+}
+
+/// Whether the namespace was made with the table that was asked for.
+fn check_table(side: &Side, value: &str) -> Result<(), Unavailable> {
+    let file = path(EHASH_ENTRIES).unwrap_or_default();
+    let has = side.run(|| read(&file))?.unwrap_or_else(|error| error.to_string());
+    if has == normal(value) {
+        return Ok(());
+    }
+    Err(Unavailable::new(
+        format!(
+            "{EHASH_ENTRIES} is to be {value} on the {}, whose namespace was made with {has}",
+            side.name()
+        ),
+        "ask for a power of two for which there is memory (8 bytes each), and before the lab is made: a table keeps its size",
+    ))
+}
+
 /// Sets `name` to `value` inside the side's namespace and reads it back; for the whole machine where the kernel has it only
 /// once and the machine is ours.
 pub(super) fn set(side: &Side, name: &str, value: &str) -> Result<(), Unavailable> {
@@ -129,6 +174,9 @@ pub(super) fn set(side: &Side, name: &str, value: &str) -> Result<(), Unavailabl
             "name one below net., dotted as sysctl(8) has it, such as net.ipv4.tcp_tw_reuse",
         )
     })?;
+    if name == EHASH_ENTRIES {
+        return check_table(side, value);
+    }
     let globals = side.globals();
     if side.namespace_descriptor().is_none() || LEAKED_BEFORE_5_13.contains(&name) {
         return match globals.are_ours() {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::departures::Departure;
 use super::eyes::{Eyes, LookError};
@@ -94,6 +94,7 @@ pub(super) enum Order {
     Look(Sender<Result<BTreeMap<State, u64>, LookError>>),
     Glance(Sender<Result<Option<BTreeMap<State, u64>>, LookError>>),
     Idle(Sender<Result<bool, LookError>>),
+    Price(Sender<Duration>),
     Finish,
 }
 
@@ -156,6 +157,12 @@ impl Observer {
     /// [`LookError`] when sockstat cannot be read.
     pub fn is_idle(&self) -> Result<bool, LookError> {
         self.ask(Order::Idle)
+    }
+
+    /// What [`Observer::look_now`] would take now, as far as earlier looks tell.
+    #[must_use]
+    pub fn price(&self) -> Duration {
+        self.ask(Order::Price)
     }
 
     fn ask<T>(&self, order: impl FnOnce(Sender<T>) -> Order) -> T {

@@ -123,6 +123,9 @@ impl Watch {
                 Ok(Order::Idle(reply)) => {
                     let _ = reply.send(self.is_idle());
                 }
+                Ok(Order::Price(reply)) => {
+                    let _ = reply.send(self.budget.price(self.totals[1]));
+                }
                 Ok(Order::Begin(origin)) => {
                     self.origin = origin;
                     self.samples = Samples::default();

@@ -20,6 +20,8 @@ const LIMIT_STOPPED: Duration = Duration::from_secs(1);
 /// Between two looks, and how long the first waits for the server to tell that it is done and for the kernel's count of
 /// sockets to say the same.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The first look waits for that so many times what it will take, and no shorter than [`LOOK_EVERY`].
+const LOOKS_WORTH: u32 = 10;
 /// Between two readings of the server's numbers.
 const READ_EVERY: Duration = Duration::from_millis(1);
 /// A glance at the sockets is followed by so many times what it took: with a million it takes a tenth of a second.
@@ -44,7 +46,12 @@ pub(super) fn wait(
     }
     let began = Instant::now();
     let mut limit = began + LIMIT;
-    while began.elapsed() < LOOK_EVERY && (accepted() < connected || open() > 0 || !watch.observer.is_idle()?) {
+    // With millions in TIME_WAIT a look takes a second, and last FINs are sent again meanwhile: it is worth some patience.
+    let patience = (watch.observer.price() * LOOKS_WORTH).clamp(LOOK_EVERY, LIMIT / 2);
+    while began.elapsed() < patience
+        && !watch.stopped()
+        && (accepted() < connected || open() > 0 || !watch.observer.is_idle()?)
+    {
         std::thread::sleep(READ_EVERY);
     }
     let (mut first, mut next_glance) = (true, began);
