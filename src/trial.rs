@@ -213,7 +213,7 @@ fn measure(
     machine: &Machine,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Results, TrialError> {
-    let prepared = prepare(plan, means, machine, Purpose::Measure)?;
+    let mut prepared = prepare(plan, means, machine, Purpose::Measure)?;
     tell(Event::Predicted(prepared.prediction.clone()));
 
     let work = prepared.work(plan, means.tuning);
@@ -253,6 +253,9 @@ fn measure(
     let server = listeners
         .map(|listeners| Serving::start(plan, &lab, listeners, &prepared.crew))
         .transpose()?;
+    if let Some(program) = &mut prepared.program {
+        program.load_begins();
+    }
     let client = Loading::start(&lab, work.clone(), &prepared.crew, means.tuning.engine, origin)?;
     let watch = Watch {
         origin,
@@ -263,7 +266,8 @@ fn measure(
 
     let (mut measured, engine) = client.finish(&watch, tell)?;
     let mut load = LoadRan::of(&work, &prepared.crew, &measured, engine);
-    if prepared.program.is_some() {
+    if let Some(program) = &mut prepared.program {
+        program.load_ends();
         load.server_threads = 0;
     }
     if !work.pairs_are_apart(load.client_threads) {

@@ -19,6 +19,7 @@ use super::connects::{Choice, Supervisor, prepare};
 use super::ended::{Ended, How};
 use super::surroundings::{Surroundings, trouble};
 use super::tail::Tail;
+use super::threads::Threads;
 use super::tree::{Group, Lives, MESSAGE, Order, Told, Tree};
 use crate::lab::{Privilege, Side, Unavailable};
 
@@ -272,6 +273,13 @@ impl Running {
     /// Sends SIGKILL to the whole tree.
     pub fn kill(&self) {
         self.order(Order::Kill);
+    }
+
+    /// What the tree's threads have had of the CPUs; of none once it is over.
+    #[must_use]
+    pub fn threads(&self) -> Threads {
+        let first = *self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.map(Threads::of).unwrap_or_default()
     }
 
     fn order(&self, order: Order) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::ended::Ended;
 use super::program::{Program, Running, StartError};
+use super::threads::Threads;
 use crate::lab::{Privilege, Side, Unavailable};
 use crate::observe::{Eyes, LookError};
 use crate::tcp::State;
@@ -134,6 +135,12 @@ impl Server {
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.program.wait(Duration::ZERO).is_none()
+    }
+
+    /// What its threads have had of the CPUs; of none once it has ended.
+    #[must_use]
+    pub fn threads(&self) -> Threads {
+        self.program.threads()
     }
 
     /// The last lines that it printed.

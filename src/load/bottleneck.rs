@@ -22,10 +22,47 @@ pub struct Evidence {
     pub client_cpu_seconds: f64,
     /// Seconds in which they could have run and other threads had the CPUs.
     pub client_waited_seconds: f64,
-    pub server_threads: u32,
-    pub server_cpu_seconds: f64,
-    pub server_waited_seconds: f64,
+    pub server: ServerTime,
     pub in_flight: u32,
+}
+
+/// What the server's threads had of the CPUs during the load.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServerTime {
+    pub threads: u32,
+    pub cpu_seconds: f64,
+    pub waited_seconds: f64,
+    /// On a CPU and waiting for one, of the thread that had most, where they do not share the work alike.
+    pub busiest_seconds: Option<f64>,
+}
+
+impl ServerTime {
+    /// The share of their time that they were on a CPU, and that they waited for one.
+    fn shares(&self, load_seconds: f64) -> (f64, f64) {
+        let all = load_seconds * f64::from(self.threads.max(1));
+        (self.cpu_seconds / all, self.waited_seconds / all)
+    }
+
+    /// The share of its time that the busiest had something to do.
+    fn busiest(&self, load_seconds: f64) -> f64 {
+        let (cpu, waited) = self.shares(load_seconds);
+        self.busiest_seconds
+            .map_or(cpu + waited, |seconds| seconds / load_seconds)
+    }
+
+    fn told(&self, load_seconds: f64) -> String {
+        let (cpu, waited) = self.shares(load_seconds);
+        let busiest = self
+            .busiest_seconds
+            .map(|seconds| format!(", its busiest thread {:.0} %", seconds / load_seconds * 100.0));
+        format!(
+            "server {:.0} % and {:.0} % of {} × {load_seconds:.3} s{}",
+            cpu * 100.0,
+            waited * 100.0,
+            self.threads,
+            busiest.unwrap_or_default()
+        )
+    }
 }
 
 /// A share of a thread's time, on a CPU or waiting for one, from which on it is taken to be its limit.
@@ -51,16 +88,9 @@ impl Evidence {
             return None;
         }
         let client_seconds = self.load_seconds * f64::from(self.client_threads.max(1));
-        let server_seconds = self.load_seconds * f64::from(self.server_threads.max(1));
-        let (client, server) = (
-            self.client_cpu_seconds / client_seconds,
-            self.server_cpu_seconds / server_seconds,
-        );
+        let client = self.client_cpu_seconds / client_seconds;
         // A thread that waits for a CPU has work to do: the machine is too small for it, not its load too light.
-        let (client_waits, server_waits) = (
-            self.client_waited_seconds / client_seconds,
-            self.server_waited_seconds / server_seconds,
-        );
+        let client_waits = self.client_waited_seconds / client_seconds;
         let (connecting, attempts) = (self.connect_call_seconds / client_seconds, self.attempted.max(1) as f64);
         let call = self.connect_call_seconds / attempts;
         let (who, why) = if self.without_port as f64 / attempts >= STARVED {
@@ -78,8 +108,12 @@ impl Evidence {
             ("port-search", why)
         } else if client + client_waits >= BUSY {
             ("client-cpu", "the client's threads had no time left".to_owned())
-        } else if server + server_waits >= BUSY {
-            ("server-cpu", "the server's threads had no time left".to_owned())
+        } else if self.server.busiest(self.load_seconds) >= BUSY {
+            let whose = match self.server.busiest_seconds {
+                Some(_) => "the server's busiest thread",
+                None => "the server's threads",
+            };
+            ("server-cpu", format!("{whose} had no time left"))
         } else if self.not_offered > 0 {
             let why = format!("all {} that may be under way at once were", self.in_flight);
             ("in-flight", why)
@@ -97,15 +131,12 @@ impl Evidence {
                 self.lag_p99 * 1e3
             ),
             format!(
-                "busy: client {:.0} % and {:.0} % waiting for a CPU of {} × {:.3} s, server {:.0} % and {:.0} % of {} × {:.3} s",
+                "busy: client {:.0} % and {:.0} % waiting for a CPU of {} × {:.3} s, {}",
                 client * 100.0,
                 client_waits * 100.0,
                 self.client_threads,
                 self.load_seconds,
-                server * 100.0,
-                server_waits * 100.0,
-                self.server_threads,
-                self.load_seconds
+                self.server.told(self.load_seconds)
             ),
         ];
         Some(Bottleneck {
@@ -128,7 +159,10 @@ mod tests {
             lag_p99: 2.0,
             load_seconds: 10.0,
             client_threads: 1,
-            server_threads: 1,
+            server: ServerTime {
+                threads: 1,
+                ..ServerTime::default()
+            },
             in_flight: 16,
             ..Evidence::default()
         }
@@ -141,7 +175,11 @@ mod tests {
     #[test]
     fn the_first_cause_is_named_and_not_what_follows_from_it() {
         let server = Evidence {
-            server_cpu_seconds: 9.0,
+            server: ServerTime {
+                threads: 1,
+                cpu_seconds: 9.0,
+                ..ServerTime::default()
+            },
             ..late()
         };
         assert_eq!(who(server).as_deref(), Some("server-cpu"));
@@ -179,6 +217,26 @@ mod tests {
     }
 
     #[test]
+    fn one_thread_without_time_left_is_enough_where_the_work_is_not_shared_alike() {
+        let server = |busiest_seconds| Evidence {
+            server: ServerTime {
+                threads: 20,
+                cpu_seconds: 9.9,
+                waited_seconds: 0.0,
+                busiest_seconds: Some(busiest_seconds),
+            },
+            ..late()
+        };
+        let named = server(9.6).bottleneck().unwrap();
+        assert_eq!(named.who, "server-cpu");
+        assert!(
+            named.evidence[2].ends_with("server 5 % and 0 % of 20 × 10.000 s, its busiest thread 96 %"),
+            "{named:?}"
+        );
+        assert_eq!(who(server(3.0)).as_deref(), Some("unknown"));
+    }
+
+    #[test]
     fn many_cheap_calls_are_the_clients_work_and_no_search() {
         // 8 s in 1,000,000 calls: 8 µs each.
         let busy = Evidence {
@@ -209,8 +267,11 @@ mod tests {
                 connect_call_seconds: cpu.0,
                 client_threads: threads.0,
                 client_cpu_seconds: cpu.1,
-                server_threads: threads.1,
-                server_cpu_seconds: cpu.2,
+                server: ServerTime {
+                    threads: threads.1,
+                    cpu_seconds: cpu.2,
+                    ..ServerTime::default()
+                },
                 in_flight: 16,
                 ..Evidence::default()
             };

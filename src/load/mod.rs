@@ -39,7 +39,7 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use bottleneck::Evidence;
+pub use bottleneck::{Evidence, ServerTime};
 pub use choice::Choice;
 pub use clock::Clock;
 pub use control::{Control, Live};

@@ -44,7 +44,7 @@ pub use self::pool::{
     Validations,
 };
 pub use self::prediction::{Prediction, Residual};
-pub use self::program::ServerProgram;
+pub use self::program::{ProgramUsed, ServerProgram};
 pub use self::requests::Requests;
 pub use self::server::{Conversations, ServerSide};
 pub use self::sides::{Share, Sides};

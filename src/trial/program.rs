@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Means, TrialError};
-use crate::foreign::{CommandLine, Group, Lives, Program, Server, ServerError, Streams};
+use crate::foreign::{CommandLine, Group, Lives, Program, Server, ServerError, Streams, Threads, Used};
 use crate::lab::{Lab, Unavailable};
-use crate::record::schema::ServerProgram;
+use crate::record::schema::{ProgramUsed, ServerProgram};
 use crate::scenario::plan::TrialPlan;
 
 /// How long a server may take until it listens: a database makes its tables first.
@@ -30,6 +30,8 @@ pub(super) fn told_where(server: SocketAddr) -> Vec<(OsString, OsString)> {
 pub(super) struct RealServer {
     command: String,
     server: Server,
+    before_load: Threads,
+    during_load: Option<Used>,
 }
 
 impl RealServer {
@@ -57,7 +59,12 @@ impl RealServer {
         };
         let stopped = || means.stop.load(Ordering::Relaxed);
         match Server::start(program, &lab.server, means.privilege, address, STARTS_WITHIN, &stopped) {
-            Ok(server) => Ok(Some(Self { command, server })),
+            Ok(server) => Ok(Some(Self {
+                command,
+                server,
+                before_load: Threads::default(),
+                during_load: None,
+            })),
             Err(ServerError::Lab(why)) => Err(TrialError::Unavailable(why)),
             Err(ServerError::Look(error)) => Err(TrialError::Look(error)),
             Err(error) => Err(TrialError::Unavailable(Unavailable {
@@ -70,6 +77,16 @@ impl RealServer {
         }
     }
 
+    /// What it does from now on, it does for the load.
+    pub(super) fn load_begins(&mut self) {
+        self.before_load = self.server.threads();
+    }
+
+    /// The load has ended.
+    pub(super) fn load_ends(&mut self) {
+        self.during_load = self.server.threads().since(&self.before_load);
+    }
+
     /// Ends it with all its processes.
     pub(super) fn stop(self) -> ServerProgram {
         let stopped = self.server.stop();
@@ -80,6 +97,12 @@ impl RealServer {
             ended_early: stopped.early,
             killed: stopped.killed,
             cpu_seconds: ended.as_ref().map(|ended| ended.cpu_seconds),
+            during_load: self.during_load.map(|used| ProgramUsed {
+                cpu_seconds: used.cpu_seconds,
+                waited_seconds: used.waited_seconds,
+                busiest_thread_seconds: used.busiest_seconds,
+                threads: used.threads,
+            }),
             trouble: ended
                 .map(|ended| ended.trouble.into_iter().map(str::to_owned).collect())
                 .unwrap_or_default(),

@@ -16,7 +16,23 @@ pub struct ServerProgram {
     pub killed: bool,
     /// Of all its processes.
     pub cpu_seconds: Option<f64>,
+    /// What its threads had of the CPUs during the load; absent where the kernel does not tell, and where it had ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub during_load: Option<ProgramUsed>,
     /// What could not be arranged for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trouble: Vec<String>,
+}
+
+/// What a program's threads had of the CPUs (/proc/PID/task/TID/schedstat).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProgramUsed {
+    /// Seconds on a CPU, over all threads.
+    pub cpu_seconds: f64,
+    /// Seconds in which they could have run and others had the CPUs.
+    pub waited_seconds: f64,
+    /// Both of these, of the thread that had most.
+    pub busiest_thread_seconds: f64,
+    /// Threads that ran at all.
+    pub threads: u32,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nix::libc;
 
 use crate::load::fill_level::STEPS;
-use crate::load::{self, Evidence, Measured, Work};
+use crate::load::{self, Evidence, Measured, ServerTime, Work};
 use crate::record::schema::{
     ByFillRow, Failed, FillRan, Latencies, Latency, LoadRan, Offered, Outcomes, Rates, Requests,
 };
@@ -58,6 +58,21 @@ pub(super) fn load_ran(plan: &TrialPlan, results: &Results) -> LoadRan {
         Some(pool) => (pool.requests.attempted, pool.not_offered, &pool.lag),
         None => (measured.tally.attempted, measured.not_offered, &measured.lag),
     };
+    let program = results.program.as_ref().and_then(|program| program.during_load);
+    let server = match (program, &results.served) {
+        (Some(program), _) => ServerTime {
+            threads: program.threads,
+            cpu_seconds: program.cpu_seconds,
+            waited_seconds: program.waited_seconds,
+            busiest_seconds: Some(program.busiest_thread_seconds),
+        },
+        (None, served) => ServerTime {
+            threads: load.server_threads,
+            cpu_seconds: served.as_ref().map_or(0.0, |served| served.cpu_seconds),
+            waited_seconds: served.as_ref().map_or(0.0, |served| served.waited_seconds),
+            busiest_seconds: None,
+        },
+    };
     let evidence = Evidence {
         attempted,
         not_offered,
@@ -68,9 +83,7 @@ pub(super) fn load_ran(plan: &TrialPlan, results: &Results) -> LoadRan {
         client_threads: load.client_threads,
         client_cpu_seconds: measured.cpu_seconds - load.spun_seconds,
         client_waited_seconds: measured.waited_seconds,
-        server_threads: load.server_threads,
-        server_cpu_seconds: results.served.as_ref().map_or(0.0, |served| served.cpu_seconds),
-        server_waited_seconds: results.served.as_ref().map_or(0.0, |served| served.waited_seconds),
+        server,
         in_flight: plan.load.in_flight,
     };
     LoadRan {
@@ -175,7 +188,9 @@ pub(super) fn rates(results: &Results, load_seconds: f64) -> Rates {
     };
     let client = results.measured.cpu_seconds;
     let server = match &results.program {
-        Some(program) => program.cpu_seconds.unwrap_or(0.0),
+        Some(program) => program
+            .during_load
+            .map_or(program.cpu_seconds.unwrap_or(0.0), |used| used.cpu_seconds),
         None => results.served.as_ref().map_or(0.0, |served| served.cpu_seconds),
     };
     Rates {
