@@ -4,7 +4,7 @@
 //! (an engine that makes one connection after the other, a pool that keeps them) decides what follows: the next request,
 //! a pause, the quit, close(). It never closes. What is received is kept only as far as no whole message of it is there
 //! yet ([`MAX_MESSAGE`] bytes at the most). Buffers pass from connection to connection: in steady state nothing is
-//! allocated. Knows no poller, no clock and no plan.
+//! allocated. Knows no poller and no clock.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use socket2::Socket;
 
 use super::stream::{self, Received, Transfer};
+use super::{Work, is_understood, session};
 use crate::protocol::{ClientSession, Event, Kind, MAX_MESSAGE, Settings};
 use crate::record::tally::{Cause, Phase};
 
@@ -28,6 +29,14 @@ pub(super) struct Conversations {
 }
 
 impl Conversations {
+    /// None where nothing is said, or so many bytes that are but counted.
+    pub(super) fn of(work: &Work) -> Option<Self> {
+        let kind = session::kind(work.protocol).filter(|_| is_understood(work.protocol))?;
+        // When the server closes is its own affair.
+        let settings = session::settings(work.load.request_bytes, work.load.response_bytes, 0);
+        Some(Self::new(kind, settings))
+    }
+
     pub(super) fn new(kind: Kind, settings: Settings) -> Self {
         Self {
             kind,
@@ -132,6 +141,25 @@ impl Conversation {
         self.input.clear();
     }
 
+    /// What is to be sent now.
+    pub(super) fn unsaid(&self) -> &[u8] {
+        &self.output[self.sent..]
+    }
+
+    /// Whether something that came has not been dealt with.
+    pub(super) fn keeps(&self) -> bool {
+        !self.input.is_empty()
+    }
+
+    /// So many bytes of [`unsaid`](Self::unsaid) are sent.
+    pub(super) fn said(&mut self, count: usize) {
+        self.sent = (self.sent + count).min(self.output.len());
+        if self.sent == self.output.len() {
+            self.output.clear();
+            self.sent = 0;
+        }
+    }
+
     /// Sends what is to be sent: `Done` or `Blocked`.
     pub(super) fn speak(&mut self, socket: &Socket) -> Result<Transfer, Errno> {
         if self.output.is_empty() {
@@ -139,11 +167,7 @@ impl Conversation {
         }
         let mut left = (self.output.len() - self.sent) as u32;
         let result = stream::send(socket, &self.output, &mut left);
-        self.sent = self.output.len() - left as usize;
-        if left == 0 {
-            self.output.clear();
-            self.sent = 0;
-        }
+        self.said(self.output.len() - self.sent - left as usize);
         result
     }
 
@@ -156,38 +180,39 @@ impl Conversation {
                 Ok(_) => return Turn::Wait(Need::Output),
                 Err(errno) => return failed(Phase::Send, errno),
             }
-            if let Some(turn) = self.deal_with_kept() {
+            if let Some(turn) = self.think() {
                 return turn;
             }
             if !self.output.is_empty() {
                 continue;
             }
-            let room = buffer.len().min(MAX_MESSAGE - self.input.len());
+            let room = buffer.len().min(self.room());
             match stream::receive_some(socket, &mut buffer[..room]) {
                 Ok(Received::Bytes(count)) => {
-                    if let Some(turn) = self.deal_with(&buffer[..count]) {
+                    if let Some(turn) = self.hear(&buffer[..count]) {
                         return turn;
                     }
                 }
                 Ok(Received::Blocked) => return Turn::Wait(Need::Input),
-                Ok(Received::Eof) => return self.end_of_stream(),
+                Ok(Received::Eof) => return self.hang_up(),
                 Err(errno) => return failed(Phase::Recv, errno),
             }
         }
     }
 
-    /// What has come is dealt with in place; only what is no whole message is kept.
-    fn deal_with(&mut self, came: &[u8]) -> Option<Turn> {
+    /// What has come is dealt with in place, up to the first event; only what is left is kept.
+    pub(super) fn hear(&mut self, came: &[u8]) -> Option<Turn> {
         if !self.input.is_empty() {
             self.input.extend_from_slice(came);
-            return self.deal_with_kept();
+            return self.think();
         }
         let (consumed, turn) = deal_with(&mut self.session, came, &mut self.output);
         self.input.extend_from_slice(&came[consumed..]);
         turn.or_else(|| self.overfull())
     }
 
-    fn deal_with_kept(&mut self) -> Option<Turn> {
+    /// Deals with what was kept, up to the first event.
+    pub(super) fn think(&mut self) -> Option<Turn> {
         let (consumed, turn) = deal_with(&mut self.session, &self.input, &mut self.output);
         self.input.drain(..consumed);
         turn.or_else(|| self.overfull())
@@ -198,7 +223,13 @@ impl Conversation {
         (self.input.len() >= MAX_MESSAGE).then_some(Turn::Failed(Phase::Recv, Cause::Malformed))
     }
 
-    fn end_of_stream(&mut self) -> Turn {
+    /// What may come at once, at the most: more has no room.
+    pub(super) fn room(&self) -> usize {
+        MAX_MESSAGE - self.input.len()
+    }
+
+    /// The server's FIN has come.
+    pub(super) fn hang_up(&mut self) -> Turn {
         match self.session.end_of_stream() {
             Some(event) => turn(event),
             None => Turn::PeerClosed,

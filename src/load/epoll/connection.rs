@@ -103,7 +103,7 @@ impl State {
 impl<'a> Client<'a> {
     pub(super) fn new(work: &'a Work, clock: &'a Clock, measured: Measured) -> Self {
         let exchange = Exchange::new(&work.load, work.protocol);
-        let conversations = super::conversing::conversations(work);
+        let conversations = Conversations::of(work);
         let piece = if conversations.is_some() {
             MAX_MESSAGE
         } else {

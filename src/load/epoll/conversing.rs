@@ -6,10 +6,9 @@ use socket2::Socket;
 
 use super::connection::{Client, Connection, State, Step};
 use crate::load::Failure;
-use crate::load::conversation::{Conversation, Conversations, Need, Turn};
+use crate::load::conversation::{Conversation, Need, Turn};
 use crate::load::measured::Ending;
 use crate::load::stream::{Transfer, errno};
-use crate::load::{Work, is_understood, session};
 use crate::record::tally::{Cause, Phase};
 use crate::tcp::CloseMode;
 
@@ -104,14 +103,6 @@ impl Connection {
             Turn::Ready | Turn::Response { .. } => Ok(Step::Next),
         }
     }
-}
-
-/// None where nothing is said, or so many bytes that are but counted.
-pub(super) fn conversations(work: &Work) -> Option<Conversations> {
-    let kind = session::kind(work.protocol).filter(|_| is_understood(work.protocol))?;
-    // When the server closes is its own affair.
-    let settings = session::settings(work.load.request_bytes, work.load.response_bytes, 0);
-    Some(Conversations::new(kind, settings))
 }
 
 /// Sends what is to be sent, and says what there is to wait for then.

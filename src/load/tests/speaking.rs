@@ -10,6 +10,12 @@ use crate::scenario::plan::Manner;
 const SPOKEN: [Protocol; 4] = [Protocol::Http, Protocol::Mysql, Protocol::Memcached, Protocol::Redis];
 const CONNECTIONS: u64 = 200;
 
+fn spoken_by_both() -> impl Iterator<Item = (Choice, Protocol)> {
+    ENGINES
+        .into_iter()
+        .flat_map(|engine| SPOKEN.map(|protocol| (engine, protocol)))
+}
+
 fn spoken(protocol: Protocol, requests: u32) -> Work {
     let mut work = work();
     work.protocol = protocol;
@@ -22,14 +28,14 @@ fn spoken(protocol: Protocol, requests: u32) -> Work {
 #[test]
 fn each_protocol_is_spoken_to_the_end_whoever_closes() {
     in_fresh_namespace(|| {
-        for protocol in SPOKEN {
+        for (engine, protocol) in spoken_by_both() {
             for closer in [Closer::Client, Closer::Server] {
                 for (requests, request_bytes) in [(1, 0), (3, 100_000)] {
                     let mut work = spoken(protocol, requests);
                     work.close.closer = closer;
                     work.load.request_bytes = request_bytes;
                     work.load.response_bytes = 40_000;
-                    let trial = run(Choice::Epoll, &work);
+                    let trial = run(engine, &work);
                     let (said, all) = (trial.measured.said, CONNECTIONS * u64::from(requests));
                     assert_eq!(trial.measured.tally.ok, CONNECTIONS, "{protocol:?} {closer:?}");
                     assert_eq!((said.requests, said.responses, said.errors), (all, all, 0));
@@ -51,14 +57,14 @@ fn each_protocol_is_spoken_to_the_end_whoever_closes() {
 #[test]
 fn a_protocols_error_is_data() {
     in_fresh_namespace(|| {
-        for protocol in SPOKEN {
+        for (engine, protocol) in spoken_by_both() {
             let work = spoken(protocol, 2);
             let mut server = server_of(&work);
             server.server.manner = Manner {
                 error_rate: 1.0,
                 ..Manner::default()
             };
-            let trial = run_watched(Choice::Epoll, &work, &server, |_, _| ());
+            let trial = run_watched(engine, &work, &server, |_, _| ());
             let (said, all) = (trial.measured.said, CONNECTIONS * 2);
             assert_eq!(trial.measured.tally.ok, CONNECTIONS, "{protocol:?}");
             assert_eq!((said.responses, said.errors), (all, all), "{protocol:?}");
@@ -69,14 +75,14 @@ fn a_protocols_error_is_data() {
 #[test]
 fn a_server_that_has_enough_before_the_client_is_an_unexpected_end() {
     in_fresh_namespace(|| {
-        for protocol in SPOKEN {
+        for (engine, protocol) in spoken_by_both() {
             let work = spoken(protocol, 3);
             let mut server = server_of(&work);
             server.server.manner = Manner {
                 max_requests: 2,
                 ..Manner::default()
             };
-            let trial = run_watched(Choice::Epoll, &work, &server, |_, _| ());
+            let trial = run_watched(engine, &work, &server, |_, _| ());
             // Where the server has not said that it will close, the third request may meet its RST.
             let failed: u64 = [Cause::UnexpectedEof, Cause::Errno(104), Cause::Errno(32)]
                 .into_iter()
@@ -93,8 +99,12 @@ fn a_server_that_has_enough_before_the_client_is_an_unexpected_end() {
     });
 }
 
-/// Offers ten connections to a server that does with each what `serve` says.
-fn offered_to(protocol: Protocol, serve: impl Fn(TcpStream) + Send + 'static) -> Measured {
+/// Offers ten connections by each engine to a server that does with each what `serve` says.
+fn offered_to(protocol: Protocol, serve: impl Fn(TcpStream) + Clone + Send + 'static) -> [Measured; 2] {
+    ENGINES.map(|engine| offered_by(engine, protocol, serve.clone()))
+}
+
+fn offered_by(engine: Choice, protocol: Protocol, serve: impl Fn(TcpStream) + Send + 'static) -> Measured {
     let (sender, receiver) = std::sync::mpsc::channel();
     in_fresh_namespace(move || {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
@@ -103,9 +113,7 @@ fn offered_to(protocol: Protocol, serve: impl Fn(TcpStream) + Send + 'static) ->
         work.load.in_flight = 1;
         work.destinations = vec![listener.local_addr().unwrap()];
         let serving = std::thread::spawn(move || (0..10).for_each(|_| serve(listener.accept().unwrap().0)));
-        sender
-            .send(offer(Choice::Epoll, &work, &Control::default()).unwrap())
-            .unwrap();
+        sender.send(offer(engine, &work, &Control::default()).unwrap()).unwrap();
         serving.join().unwrap();
     });
     receiver.recv().unwrap()
@@ -114,32 +122,36 @@ fn offered_to(protocol: Protocol, serve: impl Fn(TcpStream) + Send + 'static) ->
 #[test]
 fn what_is_not_the_protocol_has_a_cause_of_its_own() {
     for protocol in SPOKEN {
-        let measured = offered_to(protocol, |mut stream| {
+        let both = offered_to(protocol, |mut stream| {
             stream.write_all(b"\x09\0\0\0SSH-2.0-garbage\r\n\r\n").unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        assert_eq!(
-            measured.tally.count(Phase::Recv, Cause::Malformed),
-            10,
-            "{protocol:?} {:?}",
-            measured.tally.failures()
-        );
+        for measured in both {
+            assert_eq!(
+                measured.tally.count(Phase::Recv, Cause::Malformed),
+                10,
+                "{protocol:?} {:?}",
+                measured.tally.failures()
+            );
+        }
     }
     assert_eq!(Cause::Malformed.name(), "LINGER_MALFORMED");
 }
 
 #[test]
 fn a_server_that_lets_nobody_in_has_refused() {
-    let measured = offered_to(Protocol::Mysql, |mut stream| {
+    let both = offered_to(Protocol::Mysql, |mut stream| {
         stream.write_all(b"\x17\0\0\0\xff\x10\x04Too many connections").unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    assert_eq!(measured.tally.count(Phase::Recv, Cause::Refused), 10);
+    for measured in both {
+        assert_eq!(measured.tally.count(Phase::Recv, Cause::Refused), 10);
+    }
 }
 
 #[test]
 fn a_response_byte_by_byte_is_a_response() {
-    let measured = offered_to(Protocol::Memcached, |mut stream| {
+    let both = offered_to(Protocol::Memcached, |mut stream| {
         stream.set_nodelay(true).unwrap();
         let mut request = [0; 12];
         stream.read_exact(&mut request).unwrap();
@@ -149,7 +161,9 @@ fn a_response_byte_by_byte_is_a_response() {
         }
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    assert_eq!((measured.tally.ok, measured.said.responses), (10, 10));
+    for measured in both {
+        assert_eq!((measured.tally.ok, measured.said.responses), (10, 10));
+    }
 }
 
 #[test]
@@ -160,7 +174,7 @@ fn half_a_response_and_the_end_is_an_unexpected_end() {
         (Protocol::Memcached, b"VALUE linger 0 3\r\nab"),
         (Protocol::Redis, b"$3\r\nab"),
     ] {
-        let measured = offered_to(protocol, move |mut stream| {
+        let both = offered_to(protocol, move |mut stream| {
             if protocol != Protocol::Mysql {
                 assert_ne!(stream.read(&mut [0; 1000]).unwrap(), 0);
             }
@@ -168,9 +182,11 @@ fn half_a_response_and_the_end_is_an_unexpected_end() {
             stream.shutdown(std::net::Shutdown::Write).unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         });
-        let cut_short = measured.tally.count(Phase::Recv, Cause::UnexpectedEof);
-        assert_eq!(cut_short, 10, "{protocol:?} {:?}", measured.tally.failures());
-        assert_eq!(measured.endings.peer_closed_first, 10, "{protocol:?}");
+        for measured in both {
+            let cut_short = measured.tally.count(Phase::Recv, Cause::UnexpectedEof);
+            assert_eq!(cut_short, 10, "{protocol:?} {:?}", measured.tally.failures());
+            assert_eq!(measured.endings.peer_closed_first, 10, "{protocol:?}");
+        }
     }
 }
 
@@ -187,9 +203,9 @@ fn quitting(protocol: Protocol, mode: CloseMode) -> Work {
 #[test]
 fn a_client_that_waits_after_its_quit_lets_the_server_close_first() {
     in_fresh_namespace(|| {
-        for protocol in SPOKEN {
+        for (engine, protocol) in spoken_by_both() {
             let work = quitting(protocol, CloseMode::QuitWait);
-            let trial = run(Choice::Epoll, &work);
+            let trial = run(engine, &work);
             assert_eq!(trial.measured.tally.ok, CONNECTIONS, "{protocol:?}");
             assert_eq!(trial.measured.endings.peer_closed_first, CONNECTIONS, "{protocol:?}");
             assert_eq!(trial.served.conversations.as_ref().unwrap().quit, CONNECTIONS);
@@ -207,8 +223,8 @@ fn a_client_that_waits_after_its_quit_lets_the_server_close_first() {
 #[test]
 fn a_client_that_closes_with_its_quit_knows_not_who_was_first() {
     in_fresh_namespace(|| {
-        for protocol in SPOKEN {
-            let trial = run(Choice::Epoll, &quitting(protocol, CloseMode::QuitClose));
+        for (engine, protocol) in spoken_by_both() {
+            let trial = run(engine, &quitting(protocol, CloseMode::QuitClose));
             assert_eq!(
                 trial.measured.tally.ok,
                 CONNECTIONS,
@@ -224,10 +240,13 @@ fn a_client_that_closes_with_its_quit_knows_not_who_was_first() {
 #[test]
 fn a_quit_comes_after_the_hold() {
     in_fresh_namespace(|| {
-        for mode in [CloseMode::QuitWait, CloseMode::QuitClose] {
+        for (engine, mode) in ENGINES
+            .into_iter()
+            .flat_map(|engine| [CloseMode::QuitWait, CloseMode::QuitClose].map(|mode| (engine, mode)))
+        {
             let mut work = quitting(Protocol::Memcached, mode);
             (work.load.connections, work.load.hold) = (Some(4), Duration::from_millis(50));
-            let trial = run(Choice::Epoll, &work);
+            let trial = run(engine, &work);
             assert_eq!(trial.measured.tally.ok, 4);
             let idle = &trial.served.conversations.unwrap().idle_before_close;
             assert!(idle.quantile(0.0).unwrap() < 1_000_000, "the quit itself was just said");

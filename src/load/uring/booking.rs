@@ -27,16 +27,24 @@ impl Loop<'_> {
             step if done.result < 0 => self.note_failure(&mut connection, step, -done.result, now),
             Step::Connect => {
                 self.measured.establish(&mut connection.attempt, None, now);
-                connection.state = State::Exchanging;
+                if connection.state == State::Connecting {
+                    connection.state = State::Exchanging;
+                }
                 self.wait_for_io(slot, &connection, now);
             }
             step @ (Step::Send | Step::Recv) => {
                 self.note_transfer(&mut connection, step, done.result as u32, now);
                 self.wait_for_io(slot, &connection, now);
             }
+            Step::Say => self.note_said(slot, &mut connection, done.result as u32, now),
+            Step::Hear => self.note_heard(slot, &mut connection, done.result as usize, now),
             Step::Shutdown => {
                 connection.state = State::Draining;
                 self.measured.ending(&mut connection.attempt, Ending::ClosedFirst, now);
+            }
+            Step::Drain if done.result == 0 && connection.requests_left > 0 => {
+                // The server had enough before the client had.
+                self.fail(&mut connection, Phase::Recv, Cause::UnexpectedEof, now);
             }
             Step::Drain if done.result == 0 => {
                 self.measured
@@ -50,7 +58,7 @@ impl Loop<'_> {
                 self.release(slot);
                 return Ok(());
             }
-            Step::Drain | Step::Socket | Step::SetLinger => {}
+            Step::Drain | Step::Socket | Step::SetLinger | Step::ShutdownBoth => {}
         }
         self.slots[slot] = Some(connection);
         if done.last { self.go_on(slot, done, now) } else { Ok(()) }

@@ -20,7 +20,7 @@ impl Chain {
         steps.into_iter().fold(Self::default(), Self::then)
     }
 
-    fn then(mut self, step: Step) -> Self {
+    pub(super) fn then(mut self, step: Step) -> Self {
         if let Some(place) = self.steps.iter_mut().find(|place| place.is_none()) {
             *place = Some(step);
         }
@@ -44,6 +44,14 @@ pub(super) enum State {
     Connecting,
     /// Sends, receives, or closes.
     Exchanging,
+    /// A protocol is spoken: what comes has to be understood before the next step is known.
+    Speaking,
+    /// The protocol's quit is being said.
+    Quitting,
+    /// All is said, and we are to close.
+    Parting,
+    /// All is said, and the server is to close.
+    Awaiting,
     /// Held open until its time is over; no step is under way.
     Held,
     /// We have sent our FIN with shutdown() and wait for the peer's.
@@ -62,6 +70,8 @@ pub(super) struct Connection {
     pub(super) requests_left: u32,
     /// A transfer that came short, with the bytes that are left; the chain broke there.
     pub(super) short: Option<(Step, u32)>,
+    /// Bytes that the chain's [`Step::Say`] is to send.
+    pub(super) to_say: u32,
     /// Why we cancel it, once we do.
     pub(super) cancelled: Option<Cause>,
 }
@@ -133,18 +143,19 @@ impl Connection {
         match step {
             Step::Socket => Phase::Socket,
             Step::Connect => Phase::Connect,
-            Step::Send => Phase::Send,
-            Step::Recv | Step::Drain => Phase::Recv,
+            Step::Send | Step::Say => Phase::Send,
+            Step::Recv | Step::Hear | Step::Drain => Phase::Recv,
             _ => Phase::Close,
         }
     }
 }
 
 /// How the client closes first.
-fn closing(mode: CloseMode, chain: Chain) -> Chain {
+pub(super) fn closing(mode: CloseMode, chain: Chain) -> Chain {
     match mode {
-        // A quit has to be spoken, which this engine does not.
-        CloseMode::Graceful | CloseMode::QuitWait | CloseMode::QuitClose => chain.then(Step::Close),
+        // After a quit that is waited for the server has closed.
+        CloseMode::Graceful | CloseMode::QuitWait => chain.then(Step::Close),
+        CloseMode::QuitClose => chain.then(Step::ShutdownBoth).then(Step::Close),
         CloseMode::Abortive | CloseMode::Lingering => chain.then(Step::SetLinger).then(Step::Close),
         CloseMode::HalfClose => chain.then(Step::Shutdown).then(Step::Drain),
     }
@@ -154,6 +165,7 @@ fn closing(mode: CloseMode, chain: Chain) -> Chain {
 pub(super) fn our_ending(work: &Work) -> Ending {
     match work.close.mode {
         CloseMode::Abortive => Ending::Aborted,
+        CloseMode::QuitClose => Ending::QuitClosed,
         _ => Ending::ClosedFirst,
     }
 }

@@ -11,12 +11,14 @@
 mod booking;
 mod connection;
 mod ring;
+mod speaking;
 
 use nix::libc;
 
 use self::connection::{Connection, State, bytes};
-use self::ring::{Done, Messages, Place, Ring, Step};
+use self::ring::{Done, Messages, PIECE, Place, Ring, Step, TALK};
 use super::clock::{ThreadTime, nanos};
+use super::conversation::{Conversation, Conversations};
 use super::deadlines::Deadlines;
 use super::offer::Offer;
 use super::pacing::Wait;
@@ -29,6 +31,9 @@ use crate::tcp::{CloseMode, Closer};
 const LONGEST_SLEEP: u64 = 20_000_000;
 /// A cancellation that found nothing to cancel, because a chain was between two steps, is tried again after this.
 const CANCEL_AGAIN: u64 = 10_000_000;
+
+/// What is said and heard over all connections at once may take so many bytes.
+const TALKS: usize = 1 << 28;
 
 /// What a connection's steps wait for; each has its own limit.
 #[derive(Clone, Copy, Debug)]
@@ -50,17 +55,17 @@ pub fn unsupported(work: &Work) -> Option<String> {
     if work.client.source != Source::Ephemeral {
         return Some("sources other than `ephemeral` need single system calls".into());
     }
-    if super::is_understood(work.protocol) {
-        return Some("it counts bytes; what http, mysql, memcached and redis say has to be understood".into());
-    }
     if work.tuples {
         return Some("io_uring does not tell a socket's local port (observe.tuples)".into());
     }
     if work.reuse_descriptor {
         return Some("a descriptor is reused by single system calls only".into());
     }
-    // Also refuses a table of files larger than the limit of open files.
     let slots = slots(work);
+    if super::is_understood(work.protocol) && slots as usize * TALK > TALKS {
+        return Some(format!("what {slots} connections say at once takes too much memory"));
+    }
+    // Also refuses a table of files larger than the limit of open files.
     ring::probe().err().or_else(|| {
         Ring::new(slots, messages(work))
             .err()
@@ -103,6 +108,14 @@ fn messages(work: &Work) -> Messages {
         },
         sent: exchange.request(work),
         received: exchange.buffer(super::PIECE as usize),
+        talks: vec![
+            0;
+            if super::is_understood(work.protocol) {
+                slots(work) as usize * TALK
+            } else {
+                0
+            }
+        ],
     }
 }
 
@@ -117,6 +130,9 @@ struct Loop<'a> {
     ring: Ring,
     deadlines: Deadlines<5>,
     slots: Vec<Option<Connection>>,
+    /// Where what is said has to be understood; and by slot, while it is said.
+    conversations: Option<Conversations>,
+    spoken: Vec<Option<Box<Conversation>>>,
     free: Vec<usize>,
     published: Live,
 }
@@ -137,6 +153,8 @@ impl<'a> Loop<'a> {
             ring: Ring::new(slots, messages(work))?,
             deadlines: Deadlines::new(limits, slots as usize),
             slots: vec![None; slots as usize],
+            conversations: Conversations::of(work),
+            spoken: std::iter::repeat_with(|| None).take(slots as usize).collect(),
             free: (0..slots as usize).rev().collect(),
             published: Live::default(),
         })
@@ -183,11 +201,15 @@ impl<'a> Loop<'a> {
             Some((short, left)) if short == step => left,
             _ => bytes(&self.exchange, step),
         };
+        let (to_send, to_receive) = match &self.spoken[slot] {
+            Some(conversation) => (connection.to_say, conversation.room().min(PIECE) as u32),
+            None => (left(Step::Send), left(Step::Recv)),
+        };
         let place = Place {
             slot,
             destination: connection.destination,
-            to_send: left(Step::Send),
-            to_receive: left(Step::Recv),
+            to_send,
+            to_receive,
         };
         self.ring.chain(&place, &steps[..count])
     }
@@ -203,9 +225,13 @@ impl<'a> Loop<'a> {
                 destination: pair.destination,
                 requests_left: self.exchange.requests,
                 short: None,
+                to_say: 0,
                 cancelled: None,
             };
-            let chain = connection.begin(self.work);
+            let chain = match self.conversations.as_mut().map(Conversations::begin) {
+                Some(conversation) => self.begin_speaking(slot, &mut connection, conversation),
+                None => connection.begin(self.work),
+            };
             self.slots[slot] = Some(connection);
             self.deadlines.begin(Limit::Connect as usize, slot, now);
             self.submit(slot, &connection, chain)?;
@@ -227,7 +253,12 @@ impl<'a> Loop<'a> {
             return self.submit(slot, &connection, connection::Chain::of([Step::Discard]));
         }
         // A cancellation that came too late, when the chain was over, must not be taken for one of the next chain.
-        let next = connection.next(self.work, done.step);
+        let next = match connection.state {
+            State::Speaking | State::Quitting | State::Parting | State::Awaiting | State::Held => {
+                self.speak_on(slot, &mut connection, done.step, now)
+            }
+            _ => connection.next(self.work, done.step),
+        };
         self.slots[slot] = Some(connection);
         match (next, connection.cancelled) {
             (next, Some(cause)) => {
@@ -252,7 +283,11 @@ impl<'a> Loop<'a> {
         if connection.cancelled.is_some() {
             return;
         }
-        let awaits_close = connection.requests_left == 0 && self.work.close.closer == Closer::Server;
+        let awaits_close = match connection.state {
+            State::Awaiting => true,
+            State::Speaking | State::Quitting | State::Parting => false,
+            _ => connection.requests_left == 0 && self.work.close.closer == Closer::Server,
+        };
         let limit = if awaits_close { Limit::PeerClose } else { Limit::Io };
         self.deadlines.begin(limit as usize, slot, now);
     }
@@ -264,7 +299,7 @@ impl<'a> Loop<'a> {
                 continue;
             };
             if connection.state == State::Held {
-                let chain = connection.release(self.work);
+                let chain = self.release_held(slot, &mut connection);
                 self.slots[slot] = Some(connection);
                 self.deadlines.begin(Limit::Io as usize, slot, now);
                 self.submit(slot, &connection, chain)?;
@@ -305,6 +340,7 @@ impl<'a> Loop<'a> {
 
     fn release(&mut self, slot: usize) {
         self.slots[slot] = None;
+        self.retire(slot);
         self.deadlines.end(slot);
         self.free.push(slot);
     }

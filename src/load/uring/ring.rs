@@ -24,6 +24,11 @@ pub(super) enum Step {
     Recv,
     SetLinger,
     Shutdown,
+    ShutdownBoth,
+    /// Sends what [`Ring::say`] was given.
+    Say,
+    /// Receives what [`Ring::heard`] gives.
+    Hear,
     /// Receives towards the peer's FIN.
     Drain,
     Close,
@@ -33,13 +38,16 @@ pub(super) enum Step {
     Cancel,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 13] = [
     Step::Socket,
     Step::Connect,
     Step::Send,
     Step::Recv,
     Step::SetLinger,
     Step::Shutdown,
+    Step::ShutdownBoth,
+    Step::Say,
+    Step::Hear,
     Step::Drain,
     Step::Close,
     Step::Discard,
@@ -84,13 +92,21 @@ pub(super) struct Messages {
     pub(super) sent: Vec<u8>,
     /// What is received, of which only the number matters.
     pub(super) received: Vec<u8>,
+    /// What is said and heard over each slot's connection, [`TALK`] bytes each, where that matters; else none.
+    pub(super) talks: Vec<u8>,
 }
+
+/// Bytes that are said or heard at once.
+pub(super) const PIECE: usize = 4096;
+/// Bytes for what is said over one connection, and after them for what is heard.
+pub(super) const TALK: usize = 2 * PIECE;
 
 pub(super) struct Ring {
     ring: ManuallyDrop<IoUring>,
-    /// Written by the kernel while requests are under way; never looked at.
+    /// Written by the kernel while requests are under way; not looked at but through `talks`.
     memory: ManuallyDrop<Box<Messages>>,
     received: *mut u8,
+    talks: *mut u8,
     /// Requests submitted or queued whose chains have not ended.
     chains: usize,
     done: Vec<Done>,
@@ -155,10 +171,12 @@ impl Ring {
         ring.submitter().register_files_sparse(slots)?;
         let mut memory = Box::new(messages);
         let received = memory.received.as_mut_ptr();
+        let talks = memory.talks.as_mut_ptr();
         Ok(Self {
             ring: ManuallyDrop::new(ring),
             memory: ManuallyDrop::new(memory),
             received,
+            talks,
             chains: 0,
             done: Vec::with_capacity(ENTRIES as usize),
         })
@@ -223,10 +241,43 @@ impl Ring {
             )
             .build(),
             Step::Shutdown => opcode::Shutdown::new(socket, libc::SHUT_WR).build(),
+            Step::ShutdownBoth => opcode::Shutdown::new(socket, libc::SHUT_RDWR).build(),
+            Step::Say => opcode::Send::new(socket, self.talk(place.slot).0, place.to_send)
+                .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
+                .build(),
+            Step::Hear => opcode::Recv::new(socket, self.talk(place.slot).1, place.to_receive).build(),
             Step::Drain => opcode::Recv::new(socket, self.received, self.memory.received.len() as u32).build(),
             Step::Close | Step::Discard => opcode::Close::new(socket).build(),
             Step::Cancel => opcode::AsyncCancel2::new(CancelBuilder::fd(socket).all()).build(),
         }
+    }
+
+    /// Where a slot's words lie: said, and heard.
+    fn talk(&self, slot: usize) -> (*mut u8, *mut u8) {
+        let at = slot * TALK;
+        assert!(
+            at + TALK <= self.memory.talks.len(),
+            "only slots that talk are asked for"
+        );
+        // SAFETY: both are inside the allocation, which lives as long as this does; no reference is made.
+        unsafe { (self.talks.add(at), self.talks.add(at + PIECE)) }
+    }
+
+    /// Keeps what the slot's next [`Step::Say`] is to send, as far as there is room, and returns how many bytes that are.
+    /// No step of the slot's may be under way.
+    pub(super) fn say(&mut self, slot: usize, words: &[u8]) -> u32 {
+        let count = words.len().min(PIECE);
+        // SAFETY: `count` bytes fit there and are not the caller's own. The kernel reads them only in steps that are queued
+        // after this.
+        unsafe { std::ptr::copy_nonoverlapping(words.as_ptr(), self.talk(slot).0, count) };
+        count as u32
+    }
+
+    /// What the slot's last [`Step::Hear`], which is done, has received.
+    pub(super) fn heard(&self, slot: usize, count: usize) -> &[u8] {
+        // SAFETY: so many bytes are there, written at the latest when the allocation was made. The kernel writes them only
+        // in steps that are queued after this, which takes the ring for itself.
+        unsafe { std::slice::from_raw_parts(self.talk(slot).1, count.min(PIECE)) }
     }
 
     /// The last `left` bytes of the request.
