@@ -2,17 +2,17 @@
 //! with `echo` for an address, a byte there and a byte back, then RST, against the built-in server on the second CPU.
 //!
 //! Usage: `http ADDRESS|echo CONNECTIONS ENGINE IN_FLIGHT CLOSER`, with ENGINE `epoll`, `uring` or `bare` (a loop of
-//! system calls that books nothing) and CLOSER `server` or `client`, who then asks for no `Connection: close`. Prints what
+//! system calls that books nothing, and counts the answer's bytes where the engines understand it) and CLOSER `server` or `client`, who then asks for no `Connection: close`. Prints what
 //! came of it.
 
 mod bare;
 mod common;
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use common::{Exchange, Server, close};
 use linger::load::{Choice, Clock, Control, Work, threads};
+use linger::scenario::spec::Protocol;
 use linger::tcp::{CloseMode, Closer};
 
 fn main() {
@@ -37,7 +37,11 @@ fn main() {
     }
     let server = (exchange == Exchange::Echo).then(|| Server::start(&work, 1));
     if engine == "bare" {
-        let request = if work.request.is_empty() { &[0] } else { &*work.request };
+        let get = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = match exchange {
+            Exchange::Echo => &[0],
+            _ => get.as_bytes(),
+        };
         let cpu = bare::epoll(exchange, work.destinations[0], connections, in_flight as usize, request);
         println!("bare: {connections} attempted, {connections} ok, 0 failed, {cpu:.3} client CPU s");
     } else {
@@ -46,28 +50,18 @@ fn main() {
     drop(server);
 }
 
-/// A GET to the address.
+/// A GET to the address, whose answer is understood.
 fn ask(work: &mut Work, address: &str, client_closes: bool) {
     let to: SocketAddr = address.parse().expect("an address and a port, such as 127.0.0.1:8080");
-    let header = if client_closes { "" } else { "Connection: close\r\n" };
     work.destinations = vec![to];
-    work.request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n{header}\r\n").into_bytes();
-    work.load.request_bytes = work.request.len() as u32;
-    // One byte is awaited and the rest read to the FIN; or all of it, where the server says nothing else each time.
-    work.load.response_bytes = if client_closes { 1 } else { response(to, &work.request) };
-    if client_closes {
-        // Half-close reads on to the peer's FIN: close() with bytes unread would send RST.
-        work.close = close(Closer::Client, CloseMode::HalfClose);
-    }
-}
-
-/// How long the server's answer is, up to its FIN.
-fn response(to: SocketAddr, request: &[u8]) -> u32 {
-    let mut stream = TcpStream::connect(to).expect("a server that listens");
-    stream.write_all(request).expect("send()");
-    let mut answer = vec![];
-    stream.read_to_end(&mut answer).expect("recv()");
-    answer.len().try_into().expect("a short answer")
+    work.protocol = Protocol::Http;
+    (work.load.request_bytes, work.load.response_bytes) = (0, 0);
+    work.close = match client_closes {
+        // Half-close reads on to the peer's FIN.
+        true => close(Closer::Client, CloseMode::HalfClose),
+        // HTTP's quit is `Connection: close` in the last request.
+        false => close(Closer::Server, CloseMode::QuitWait),
+    };
 }
 
 fn run(work: &Work, engine: &str) {

@@ -53,7 +53,6 @@ fn work((on_return, closer, mode): Way, requests: u64) -> (Work, ServerWork) {
         destinations: vec![([127, 0, 0, 1], 7000).into()],
         tuples: false,
         tuples_a_pair: None,
-        request: vec![],
         ports: vec![],
         shard: Shard::WHOLE,
         pacing: Pacing::Timer,

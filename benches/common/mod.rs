@@ -72,7 +72,6 @@ pub fn work(connections: u64) -> Work {
         destinations: vec![DESTINATION],
         tuples: false,
         tuples_a_pair: None,
-        request: vec![],
         ports: vec![],
         pool: None,
         shard: Shard::WHOLE,

@@ -50,6 +50,14 @@ impl ServerTime {
             .map_or(cpu + waited, |seconds| seconds / load_seconds)
     }
 
+    /// The share of their time that the threads were on a CPU; not known of the busiest by itself.
+    fn busiest_on_cpu(&self, load_seconds: f64) -> f64 {
+        match self.busiest_seconds {
+            Some(_) => (self.cpu_seconds / load_seconds).min(self.busiest(load_seconds)),
+            None => self.shares(load_seconds).0,
+        }
+    }
+
     fn told(&self, load_seconds: f64) -> String {
         let (cpu, waited) = self.shares(load_seconds);
         let busiest = self
@@ -107,13 +115,16 @@ impl Evidence {
             );
             ("port-search", why)
         } else if client + client_waits >= BUSY {
-            ("client-cpu", "the client's threads had no time left".to_owned())
+            ("client-cpu", without_time("the client's threads", client))
         } else if self.server.busiest(self.load_seconds) >= BUSY {
             let whose = match self.server.busiest_seconds {
                 Some(_) => "the server's busiest thread",
                 None => "the server's threads",
             };
-            ("server-cpu", format!("{whose} had no time left"))
+            (
+                "server-cpu",
+                without_time(whose, self.server.busiest_on_cpu(self.load_seconds)),
+            )
         } else if self.not_offered > 0 {
             let why = format!("all {} that may be under way at once were", self.in_flight);
             ("in-flight", why)
@@ -143,6 +154,14 @@ impl Evidence {
             who: who.to_owned(),
             evidence,
         })
+    }
+}
+
+/// Why a side had no time left, by the share of it that it was on a CPU.
+fn without_time(whose: &str, on_cpu: f64) -> String {
+    match on_cpu >= BUSY {
+        true => format!("{whose} had no time left"),
+        false => format!("{whose} had work to do and waited for a CPU that others had"),
     }
 }
 
@@ -193,7 +212,12 @@ mod tests {
             client_cpu_seconds: 3.0,
             ..server
         };
-        assert_eq!(who(kept_waiting).as_deref(), Some("client-cpu"));
+        let named = kept_waiting.bottleneck().unwrap();
+        assert_eq!(named.who, "client-cpu");
+        assert!(
+            named.evidence[0].contains("waited for a CPU that others had"),
+            "{named:?}"
+        );
         // 8 s in 100,000 calls: 80 µs each.
         let search = Evidence {
             connect_call_seconds: 8.0,

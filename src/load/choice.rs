@@ -20,7 +20,8 @@ pub enum Choice {
     /// `uring` for requests as fast as they go, where kernel and work allow it; else `epoll`.
     ///
     /// A load that says nothing is about connect(), and one with intended starts about latency: there `epoll` times each
-    /// call for itself, where `uring` can time the batch only.
+    /// call for itself, where `uring` can time the batch only. So does a quit: who is first to close after it is a race of
+    /// single calls.
     #[default]
     Auto,
     Epoll,
@@ -49,7 +50,8 @@ impl Choice {
                 Self::Auto | Self::Epoll => Ok(Box::new(PoolEngine)),
             };
         }
-        let wants_speed = work.load.arrival == Arrival::Max && work.protocol != Protocol::None;
+        let wants_speed =
+            work.load.arrival == Arrival::Max && work.protocol != Protocol::None && !work.close.mode.says_quit();
         if self == Self::Epoll || (self == Self::Auto && !wants_speed) {
             return Ok(Box::new(EpollEngine));
         }

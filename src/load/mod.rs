@@ -55,6 +55,8 @@ use crate::record::tally::{Cause, Phase};
 use crate::scenario::plan::{ClientPlan, ClosePlan, LoadPlan};
 use crate::scenario::pool::PoolPlan;
 use crate::scenario::spec::{Protocol, Source};
+use crate::tcp::options::has_local_port_range;
+use crate::tcp::{CloseMode, Closer};
 
 /// What one engine thread is to do.
 #[derive(Clone, Debug)]
@@ -71,8 +73,6 @@ pub struct Work {
     pub destinations: Vec<SocketAddr>,
     /// Follow each four-tuple.
     pub tuples: bool,
-    /// What each request says, `load.request_bytes` long; empty: zeros.
-    pub request: Vec<u8>,
     /// Usable four-tuples of each pair of source and destination, where those that the load takes stay taken while it
     /// runs: then the connect() call is timed by the share of them that is taken.
     pub tuples_a_pair: Option<u64>,
@@ -82,11 +82,25 @@ pub struct Work {
     pub shard: Shard,
     pub pacing: Pacing,
     /// Connect the same socket again after an abortive close: connect(AF_UNSPEC) sends the RST and spares close() and
-    /// socket(). The `epoll` engine alone does it.
+    /// socket(). The `epoll` engine alone does it, and where [`Work::reuses_descriptors`] says so.
     pub reuse_descriptor: bool,
 }
 
 impl Work {
+    /// Whether an abortive close leaves the socket for the next connection. A port that bind() gave it the socket would
+    /// keep: it cannot be bound to another.
+    #[must_use]
+    pub fn reuses_descriptors(&self) -> bool {
+        let binds_ports = match self.client.source {
+            Source::BindPort => true,
+            Source::Owned => !has_local_port_range(),
+            _ => false,
+        };
+        self.reuse_descriptor
+            && !binds_ports
+            && (self.close.closer, self.close.mode) == (Closer::Client, CloseMode::Abortive)
+    }
+
     /// Whether it has what every engine needs.
     fn check(&self) -> Result<(), EngineError> {
         if self.destinations.is_empty() {
@@ -171,9 +185,7 @@ impl Exchange {
     }
 
     /// The message that the client sends.
-    fn request(&self, work: &Work) -> Vec<u8> {
-        let mut request = work.request.clone();
-        request.resize(self.request_bytes as usize, 0);
-        request
+    fn request(&self) -> Vec<u8> {
+        vec![0; self.request_bytes as usize]
     }
 }

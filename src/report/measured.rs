@@ -132,9 +132,15 @@ pub(super) fn failure_table(ok: u64, attempted: u64, kinds: &[Failed]) -> Vec<St
 }
 
 pub(super) fn latency(latencies: &Latencies) -> Vec<String> {
+    let count = |latency: &Option<Latency>| latency.as_ref().map_or(0, |latency| latency.count);
+    // A call that looks for a port in vain takes longer than one that finds it.
+    let the_call = match count(&latencies.connect_call) > count(&latencies.connect) {
+        true => "the call, failed too",
+        false => "the call alone",
+    };
     latency_table([
         ("connect()", &latencies.connect),
-        ("the call alone", &latencies.connect_call),
+        (the_call, &latencies.connect_call),
         ("from intended start", &latencies.from_intended_start),
         ("begun late by", &latencies.lag),
         ("to the end of close()", &latencies.session),
@@ -175,12 +181,15 @@ pub(super) fn aligned_right(rows: &[Vec<String>]) -> Vec<String> {
 
 pub(super) fn rates(record: &Record) -> Vec<String> {
     let Some(rates) = &record.rates else { return vec![] };
+    let spun = record.load.as_ref().map_or(0.0, |load| load.spun_seconds);
+    let spun = (spun > 0.0).then(|| format!(" ({} of it spun away until attempts were due)", number::seconds(spun)));
     let line = format!(
-        "{} attempted, {} ok, over {}; CPU: client {}, server {}",
+        "{} attempted, {} ok, over {}; CPU: client {}{}, server {}",
         number::rate(rates.attempts_per_second),
         number::rate(rates.ok_per_second),
         number::seconds(rates.load_seconds),
         number::seconds(rates.client_cpu_seconds),
+        spun.unwrap_or_default(),
         number::seconds(rates.server_cpu_seconds)
     );
     let mut lines = wrapped(&line, BODY);

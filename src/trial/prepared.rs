@@ -99,7 +99,6 @@ impl Prepared {
             destinations: self.destinations.clone(),
             tuples: plan.observe.tuples,
             tuples_a_pair: tuples_a_pair(plan, &self.prediction),
-            request: vec![],
             ports: self.ports.clone(),
             shard: Shard::WHOLE,
             pacing: self.crew.pacing,

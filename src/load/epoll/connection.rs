@@ -116,7 +116,7 @@ impl<'a> Client<'a> {
             exchange,
             sources: Sources::new(work),
             destinations: work.destinations.iter().map(|address| (*address).into()).collect(),
-            request: exchange.request(work),
+            request: exchange.request(),
             buffer: exchange.buffer(piece),
             conversations,
         }
@@ -352,8 +352,7 @@ impl Client<'_> {
 
     /// Whether an abortive close leaves the socket for the next connection.
     pub(super) fn reuses_descriptors(&self) -> bool {
-        let close = &self.work.close;
-        self.work.reuse_descriptor && (close.closer, close.mode) == (Closer::Client, CloseMode::Abortive)
+        self.work.reuses_descriptors()
     }
 
     /// Whether the plan wants the server to end connections with RST.

@@ -312,6 +312,21 @@ fn one_after_the_other() -> Work {
 }
 
 #[test]
+fn a_descriptor_keeps_a_port_that_was_bound_and_is_not_reused_for_another() {
+    in_fresh_namespace(|| {
+        let mut work = owned(Source::BindPort, 25);
+        (work.load.in_flight, work.close.mode, work.reuse_descriptor) = (4, CloseMode::Abortive, true);
+        assert!(!work.reuses_descriptors());
+        let trial = run(Choice::Epoll, &work);
+        assert_eq!(trial.measured.tally.ok, 25, "{:?}", trial.measured.tally.failures());
+        work.client.source = Source::Ephemeral;
+        assert!(work.reuses_descriptors());
+        work.close.mode = CloseMode::Graceful;
+        assert!(!work.reuses_descriptors());
+    });
+}
+
+#[test]
 fn a_port_bound_with_so_reuseaddr_is_taken_out_of_time_wait_where_timestamps_are_on() {
     in_fresh_namespace(|| {
         fifty_ports();

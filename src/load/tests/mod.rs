@@ -41,7 +41,6 @@ pub(super) fn work() -> Work {
         destinations: vec![([127, 0, 0, 1], 7_000).into()],
         tuples: false,
         tuples_a_pair: None,
-        request: vec![],
         ports: vec![],
         shard: Shard::WHOLE,
         pacing: Pacing::Timer,

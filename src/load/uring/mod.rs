@@ -58,7 +58,7 @@ pub fn unsupported(work: &Work) -> Option<String> {
     if work.tuples {
         return Some("io_uring does not tell a socket's local port (observe.tuples)".into());
     }
-    if work.reuse_descriptor {
+    if work.reuses_descriptors() {
         return Some("a descriptor is reused by single system calls only".into());
     }
     let slots = slots(work);
@@ -106,7 +106,7 @@ fn messages(work: &Work) -> Messages {
                 _ => 0,
             },
         },
-        sent: exchange.request(work),
+        sent: exchange.request(),
         received: exchange.buffer(super::PIECE as usize),
         talks: vec![
             0;

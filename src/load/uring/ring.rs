@@ -8,8 +8,9 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
 
-use io_uring::types::{CancelBuilder, DestinationSlot, Fixed, SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe, opcode, squeue};
 use nix::libc;
 use socket2::SockAddr;
@@ -148,7 +149,32 @@ pub(super) fn probe() -> Result<(), String> {
     if !ring.params().is_feature_skip_cqe_on_success() || !ring.params().is_feature_ext_arg() {
         return Err("io_uring cannot leave out completions, or has no timeout, on this kernel".into());
     }
+    // The opcode is older than what it does for sockets (SOCKET_URING_OP_SETSOCKOPT, Linux 6.7): only trying tells.
+    sets_socket_options(ring).map_err(|error| format!("io_uring sets no socket option on this kernel: {error}"))?;
     Ok(())
+}
+
+/// Sets one option of one socket.
+fn sets_socket_options(mut ring: IoUring) -> io::Result<()> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let entry = opcode::SetSockOpt::new(
+        Fd(socket.as_raw_fd()),
+        libc::SOL_SOCKET as u32,
+        libc::SO_LINGER as u32,
+        (&raw const linger).cast(),
+        size_of::<libc::linger>() as u32,
+    );
+    // SAFETY: option and socket outlive the request, which is waited for.
+    unsafe { ring.submission().push(&entry.build()) }.map_err(io::Error::other)?;
+    ring.submit_and_wait(1)?;
+    match ring.completion().next().map(|done| done.result()) {
+        Some(errno @ ..0) => Err(io::Error::from_raw_os_error(-errno)),
+        _ => Ok(()),
+    }
 }
 
 fn set_up(entries: u32) -> io::Result<IoUring> {

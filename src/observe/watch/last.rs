@@ -88,8 +88,14 @@ impl Watch {
             census.count_time_wait(namespace.eyes.mini_sockets()?.unwrap_or(0));
         }
         self.count_look("listing of what moves", listed, cpu);
+        self.longest_gap = self.longest_gap.max(self.last_dump.elapsed());
         (self.time_waits, self.client_ports) = (None, None);
-        let holders = self.holders();
+        // Each side has a namespace of its own, with nobody else in it.
+        let [client, server] = &sides;
+        let holders = [
+            Holder::of(client, &Census::default(), 0),
+            Holder::of(&Census::default(), server, 0),
+        ];
         self.settle(holders);
         self.take(sides);
         Ok(())

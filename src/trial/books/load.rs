@@ -13,7 +13,6 @@ use crate::record::tally::{Cause, Phase, Tally};
 use crate::scenario::plan::TrialPlan;
 use crate::scenario::spec::{Arrival, Source};
 use crate::tcp::options::has_local_port_range;
-use crate::tcp::{CloseMode, Closer};
 use crate::trial::Results;
 use crate::trial::crew::Crew;
 use crate::trial::fill::Filled;
@@ -27,8 +26,7 @@ impl LoadRan {
             server_threads: crew.server,
             pacing: (work.load.arrival != Arrival::Max).then(|| crew.pacing.to_string()),
             pinned: crew.pin.is_some(),
-            descriptor_reused: work.reuse_descriptor
-                && (work.close.closer, work.close.mode) == (Closer::Client, CloseMode::Abortive),
+            descriptor_reused: work.reuses_descriptors(),
             source_port: match work.client.source {
                 _ if owned && has_local_port_range() => Some("IP_LOCAL_PORT_RANGE of one port".to_owned()),
                 _ if owned => {
