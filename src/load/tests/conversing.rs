@@ -98,8 +98,8 @@ fn what_sets_a_connection_up_is_answered_late_too_but_is_no_request_and_meets_no
 #[test]
 fn a_quit_is_answered_as_the_protocol_says_and_the_server_closes() {
     for (protocol, words, reply) in [
-        (Protocol::Memcached, &b"delete k\r\nquit\r\n"[..], "DELETED\r\n"),
-        (Protocol::Redis, b"DEL k\r\nQUIT\r\n", ":1\r\n+OK\r\n"),
+        (Protocol::Memcached, &b"delete k\r\nquit\r\n"[..], "NOT_FOUND\r\n"),
+        (Protocol::Redis, b"DEL k\r\nQUIT\r\n", ":0\r\n+OK\r\n"),
         (
             Protocol::Http,
             b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -125,9 +125,12 @@ fn pipelined_requests_are_answered_in_order_however_many() {
         let stream = connect(address);
         let mut writer = stream.try_clone().unwrap();
         let reader = std::thread::spawn(move || rest(stream));
-        writer.write_all(&b"get k\r\n".repeat(50_000)).unwrap();
+        writer.write_all(&b"get linger\r\n".repeat(50_000)).unwrap();
         writer.write_all(b"quit\r\n").unwrap();
-        assert_eq!(reader.join().unwrap(), "VALUE k 0 3\r\nxxx\r\nEND\r\n".repeat(50_000));
+        assert_eq!(
+            reader.join().unwrap(),
+            "VALUE linger 0 3\r\nxxx\r\nEND\r\n".repeat(50_000)
+        );
     });
     assert_eq!(requests(&served).0, 50_000);
 }
@@ -136,7 +139,7 @@ fn pipelined_requests_are_answered_in_order_however_many() {
 fn a_burst_that_takes_all_of_a_connections_turn_is_answered_to_its_end() {
     // 32 rounds are 16 pieces of 16 KiB, received and answered in turn: then nothing more comes.
     for pieces in [15.0, 15.5, 16.0, 16.5, 17.0] {
-        let burst = (pieces * 16384.0 / 7.0) as usize;
+        let burst = (pieces * 16384.0 / 12.0) as usize;
         let mut work = by_itself(Protocol::Memcached, Closer::Client, Manner::default());
         work.server.accept_delay = Duration::from_millis(200);
         let served = served(work, move |address| {
@@ -145,8 +148,8 @@ fn a_burst_that_takes_all_of_a_connections_turn_is_answered_to_its_end() {
             let mut reader = stream;
             // All of it is there before the server accepts.
             socket2::SockRef::from(&writer).set_send_buffer_size(1 << 20).unwrap();
-            writer.write_all(&b"get k\r\n".repeat(burst)).unwrap();
-            let mut replies = vec![0; burst * "VALUE k 0 3\r\nxxx\r\nEND\r\n".len()];
+            writer.write_all(&b"get linger\r\n".repeat(burst)).unwrap();
+            let mut replies = vec![0; burst * "VALUE linger 0 3\r\nxxx\r\nEND\r\n".len()];
             reader.read_exact(&mut replies).expect("every reply");
         });
         assert_eq!(requests(&served).0, burst as u64);
@@ -162,7 +165,7 @@ fn the_server_closes_after_max_requests_and_nothing_it_sent_is_lost() {
         };
         let served = served(by_itself(Protocol::Redis, closer, manner), |address| {
             // The third is unread input: a close() without more ado would send RST.
-            assert_eq!(ask(address, b"DEL k\r\nDEL k\r\nDEL k\r\n"), ":1\r\n:1\r\n");
+            assert_eq!(ask(address, b"DEL k\r\nDEL k\r\nDEL k\r\n"), ":0\r\n:0\r\n");
         });
         let told = served.conversations.as_ref().unwrap();
         assert_eq!((told.max_requests, served.counts.closed_first), (1, 1));
@@ -230,11 +233,106 @@ fn a_reply_comes_no_sooner_than_the_latency() {
         let began = Instant::now();
         assert_eq!(
             ask(address, b"DEL k\r\nDEL k\r\nDEL k\r\nQUIT\r\n"),
-            ":1\r\n:1\r\n:1\r\n+OK\r\n"
+            ":0\r\n:0\r\n:0\r\n+OK\r\n"
         );
         assert!(began.elapsed() >= 3 * LATENCY, "{:?}", began.elapsed());
     });
     assert_eq!(requests(&served).0, 3);
+}
+
+#[test]
+fn what_one_connection_sets_another_gets_whatever_thread_it_is_on() {
+    in_fresh_namespace(|| {
+        let work = by_itself(Protocol::Redis, Closer::Client, Manner::default());
+        let listeners = Listeners::bind_shared(&[([127, 0, 0, 1], 0).into()], 64, 2).unwrap();
+        let address = listeners.addresses().unwrap()[0];
+        let control = ServerControl::default();
+        let got = std::thread::scope(|scope| {
+            let serving = scope.spawn(|| listeners.serve(&work, &control, None).unwrap());
+            assert_eq!(ask(address, b"SET k hello\r\nQUIT\r\n"), "+OK\r\n+OK\r\n");
+            // The kernel spreads them over both listeners.
+            let got: Vec<String> = (0..16).map(|_| ask(address, b"GET k\r\nQUIT\r\n")).collect();
+            control.stop();
+            serving.join().unwrap();
+            got
+        });
+        assert_eq!(got, ["$5\r\nhello\r\n+OK\r\n"; 16]);
+    });
+}
+
+#[test]
+fn a_quit_is_no_use_of_the_connection() {
+    const REST: Duration = Duration::from_millis(50);
+    for (protocol, request, reply, quit) in [
+        (Protocol::Memcached, &b"get k\r\n"[..], 5, &b"quit\r\n"[..]),
+        (Protocol::Redis, b"GET k\r\n", 5, b"QUIT\r\n"),
+    ] {
+        for with_the_quit in [false, true] {
+            let work = by_itself(protocol, Closer::Client, Manner::default());
+            let served = served(work, move |address| {
+                let mut stream = connect(address);
+                stream.write_all(request).unwrap();
+                stream.read_exact(&mut vec![0; reply]).unwrap();
+                std::thread::sleep(REST);
+                let last = if with_the_quit { request } else { b"" };
+                stream.write_all(&[last, quit].concat()).unwrap();
+                rest(stream);
+            });
+            let idle = served.conversations.unwrap().idle_before_close.quantile(0.0).unwrap();
+            // Of a request that came with the quit nobody can say when it was sent.
+            assert!(with_the_quit || idle >= 49_000_000, "{protocol:?}: {idle}");
+            assert!(!with_the_quit || idle < 49_000_000, "{protocol:?}: {idle}");
+        }
+    }
+}
+
+#[test]
+fn a_tls_handshake_is_not_answered_but_ended_at_once_as_not_understood() {
+    for protocol in [Protocol::Http, Protocol::Memcached, Protocol::Redis] {
+        let served = served(by_itself(protocol, Closer::Client, Manner::default()), |address| {
+            assert_eq!(ask(address, b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03"), "");
+        });
+        let told = served.conversations.unwrap();
+        assert_eq!((told.malformed, told.requests), (1, 0), "{protocol:?}");
+    }
+}
+
+#[test]
+fn what_redis_does_not_know_is_an_error_and_http_is_not_its_protocol() {
+    let served = served(
+        by_itself(Protocol::Redis, Closer::Client, Manner::default()),
+        |address| {
+            assert_eq!(
+                ask(address, b"hello?\r\nQUIT\r\n"),
+                "-ERR unknown command 'hello?'\r\n+OK\r\n"
+            );
+            let reply = ask(address, b"GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n");
+            assert_eq!(reply, "-ERR Protocol error: an HTTP request\r\n");
+        },
+    );
+    let told = served.conversations.unwrap();
+    assert_eq!((told.requests, told.errors_answered, told.malformed), (1, 1, 1));
+}
+
+#[test]
+fn echo_sends_back_what_came() {
+    let mut work = by_itself(Protocol::Echo, Closer::Client, Manner::default());
+    work.response_bytes = 1;
+    let served = served(work, |address| {
+        let mut stream = connect(address);
+        let said = vec![7; 100_000].into_iter().chain(*b"hello").collect::<Vec<u8>>();
+        let mut writer = stream.try_clone().unwrap();
+        let sent = said.clone();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&sent).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).unwrap();
+        writing.join().unwrap();
+        assert!(heard == said);
+    });
+    assert_eq!(requests(&served).0, 100_005);
 }
 
 #[test]
