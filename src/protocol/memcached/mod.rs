@@ -7,6 +7,7 @@
 
 mod client;
 mod server;
+mod storing;
 
 pub(super) use client::Client;
 pub(super) use server::Server;
@@ -15,3 +16,6 @@ pub(super) use server::Server;
 pub(super) const QUIT: &[u8] = b"quit\r\n";
 /// Asks only whether the server is there.
 pub(super) const PING: &[u8] = b"version\r\n";
+
+/// protocol.txt: "the length limit of a key is set at 250 characters".
+const MAX_KEY: usize = 250;

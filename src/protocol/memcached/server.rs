@@ -3,19 +3,18 @@
 use std::io::Write;
 
 use super::super::server::{Asked, End, Step, Turn};
-use super::super::store::{self, MAX_VALUE, OWN_KEY, Store};
-use super::super::text::{Line, decimal, first_line, words};
+use super::super::store::{self, OWN_KEY, Store};
+use super::super::text::{Line, first_line, words};
 use super::super::{MAX_MESSAGE, TLS_HANDSHAKE, fill};
+use super::MAX_KEY;
+use super::storing::{self, Fate, Storing, TOO_LARGE};
 
-/// protocol.txt: "the length limit of a key is set at 250 characters".
-const MAX_KEY: usize = 250;
 /// The values of one `get` hold no more than this together: further keys are misses, which any key may be.
 const MAX_VALUES: usize = 4 << 20;
 /// Room for a key and a value that is given back after the command, so that idle connections hold no more.
 const KEPT_ROOM: usize = 64 << 10;
 
 const BAD_FORMAT: &[u8] = b"CLIENT_ERROR bad command line format\r\n";
-const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";
 const NOT_OWN: &[u8] = b"SERVER_ERROR the key linger is the load's own and cannot be set\r\n";
 const FAILURE: &[u8] = b"SERVER_ERROR linger was told to fail this request\r\n";
 
@@ -24,43 +23,6 @@ pub(crate) struct Server {
     storing: Option<Storing>,
     /// The key, and what has come of the value.
     kept: Vec<u8>,
-}
-
-/// A storage command whose data block is coming.
-#[derive(Clone, Copy, Debug)]
-struct Storing {
-    how: How,
-    /// Bytes of the data still to come, without the CR LF after them.
-    left: u32,
-    flags: u32,
-    key_length: u8,
-    fate: Fate,
-    noreply: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    Set,
-    Add,
-    Replace,
-    Append,
-    Prepend,
-    /// Set, if this is still the version.
-    Cas(u64),
-}
-
-/// What becomes of the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Kept,
-    /// It is for [`OWN_KEY`]: dropped, as long as it is what linger's own client sends.
-    Own,
-    /// It is for [`OWN_KEY`] and was something else.
-    NotOwn,
-    /// Too large.
-    Refused,
-    /// It has expired before it came.
-    Expired,
 }
 
 impl Server {
@@ -101,8 +63,8 @@ impl Server {
     fn command(&mut self, line: &[u8], length: usize, turn: Turn<'_>, out: &mut Vec<u8>) -> Step {
         let mut arguments = words(line);
         let name = arguments.next().unwrap_or_default();
-        if let Some(how) = how(name) {
-            return match storing(how, arguments) {
+        if let Some(how) = storing::how(name) {
+            return match storing::read(how, arguments) {
                 Some((key, storing)) => {
                     self.kept.clear();
                     // Nothing of what linger's own client sets: its connections allocate nothing.
@@ -162,7 +124,7 @@ impl Server {
             Fate::Own => out.extend(b"STORED\r\n"),
             Fate::Kept | Fate::Expired => {
                 let (key, value) = self.kept.split_at(storing.key_length.into());
-                out.extend(keep(storing, key, value, turn.store));
+                out.extend(storing::keep(storing, key, value, turn.store));
             }
         }
         if self.kept.capacity() > KEPT_ROOM {
@@ -185,77 +147,6 @@ fn asked(turn: Turn<'_>, reply: &[u8]) -> Asked {
         true => Asked::Mistake,
         false => Asked::Request,
     }
-}
-
-fn how(name: &[u8]) -> Option<How> {
-    Some(match name {
-        b"set" => How::Set,
-        b"add" => How::Add,
-        b"replace" => How::Replace,
-        b"append" => How::Append,
-        b"prepend" => How::Prepend,
-        b"cas" => How::Cas(0),
-        _ => return None,
-    })
-}
-
-/// `<key> <flags> <exptime> <bytes> [<version>, for cas] [noreply]`
-fn storing<'a>(mut how: How, mut arguments: impl Iterator<Item = &'a [u8]>) -> Option<(&'a [u8], Storing)> {
-    let key = arguments.next()?;
-    let flags = u32::try_from(decimal(arguments.next()?)?).ok()?;
-    // A negative exptime is one that has passed.
-    let exptime = arguments.next()?;
-    let expired = exptime.strip_prefix(b"-");
-    decimal(expired.unwrap_or(exptime))?;
-    let left = u32::try_from(decimal(arguments.next()?)?).ok()?;
-    if let How::Cas(version) = &mut how {
-        *version = decimal(arguments.next()?)?;
-    }
-    let noreply = match arguments.next() {
-        None => false,
-        Some(b"noreply") => true,
-        Some(_) => return None,
-    };
-    let fate = match key {
-        _ if left as usize > MAX_VALUE => Fate::Refused,
-        OWN_KEY => Fate::Own,
-        _ if expired.is_some() => Fate::Expired,
-        _ => Fate::Kept,
-    };
-    let key_length = u8::try_from(key.len()).ok().filter(|_| key.len() <= MAX_KEY)?;
-    let storing = Storing {
-        how,
-        left,
-        flags,
-        key_length,
-        fate,
-        noreply,
-    };
-    Some((key, storing))
-}
-
-fn keep(storing: Storing, key: &[u8], value: &[u8], store: &Store) -> &'static [u8] {
-    let mut shelves = store.open();
-    let held = shelves.get(0, key);
-    let joined = match (storing.how, held) {
-        (How::Set, _) | (How::Add, None) | (How::Replace, Some(_)) => None,
-        (How::Add, Some(_)) | (How::Replace | How::Append | How::Prepend, None) => return b"NOT_STORED\r\n",
-        (How::Cas(_), None) => return b"NOT_FOUND\r\n",
-        (How::Cas(version), Some(entry)) if entry.version != version => return b"EXISTS\r\n",
-        (How::Cas(_), Some(_)) => None,
-        (How::Append, Some(entry)) => Some((entry.flags, [&entry.value, value].concat())),
-        (How::Prepend, Some(entry)) => Some((entry.flags, [value, &entry.value].concat())),
-    };
-    match (storing.fate, joined) {
-        (_, Some((_, joined))) if joined.len() > MAX_VALUE => return TOO_LARGE,
-        // They leave flags and exptime as they are.
-        (_, Some((flags, joined))) => shelves.set(0, key, flags, &joined),
-        (Fate::Expired, None) => {
-            shelves.delete(0, key);
-        }
-        (_, None) => shelves.set(0, key, storing.flags, value),
-    }
-    b"STORED\r\n"
 }
 
 fn get<'a>(keys: impl Iterator<Item = &'a [u8]>, with_version: bool, turn: Turn<'_>, out: &mut Vec<u8>) {

@@ -12,6 +12,7 @@
 mod auth;
 mod client;
 mod command;
+mod constant;
 mod lexer;
 mod login;
 mod packet;

@@ -4,10 +4,11 @@ use std::io::Write;
 
 use super::super::fill;
 use super::CHARSET;
+use super::constant::{Item, Value};
 use super::lexer::Text;
 use super::login::SERVER_VERSION;
 use super::packet::{integer, string, write};
-use super::sql::{Item, Problem, Select, Value, Wanted};
+use super::sql::{Problem, Select, Wanted};
 use super::variables::{Setting, VARIABLES, Variable};
 
 /// Column types of Protocol::ColumnDefinition41.
