@@ -41,12 +41,12 @@ enum State {
     Switch,
     Command,
     /// So many bytes of a command are still to come before it is answered.
-    Rest(u32, Long),
+    Rest(u32, Fate),
 }
 
-/// A command that does not fit into [`MAX_MESSAGE`].
+/// What becomes of a command that does not fit into [`MAX_MESSAGE`].
 #[derive(Clone, Copy, Debug)]
-enum Long {
+enum Fate {
     /// It is read when it is whole.
     Kept,
     /// Linger's own client's, passed over as it comes.
@@ -88,8 +88,8 @@ impl Server {
     }
 
     pub(crate) fn receive(&mut self, turn: Turn<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {
-        if let State::Rest(left, long) = self.state {
-            return self.rest(left, long, turn, input, out);
+        if let State::Rest(left, fate) = self.state {
+            return self.rest(left, fate, turn, input, out);
         }
         let Some((length, sequence)) = packet::header(input) else {
             return Step::WAIT;
@@ -183,38 +183,38 @@ impl Server {
         let Some(start) = input.get(..LOOKED_AT) else {
             return Step::WAIT;
         };
-        let long = match whole {
-            _ if command::is_own(start) => Long::Own,
-            ..=MAX_COMMAND => Long::Kept,
-            _ => Long::TooLong,
+        let fate = match whole {
+            _ if command::is_own(start) => Fate::Own,
+            ..=MAX_COMMAND => Fate::Kept,
+            _ => Fate::TooLong,
         };
-        if let Long::Kept = long {
+        if let Fate::Kept = fate {
             self.kept.extend_from_slice(start);
         }
-        self.state = State::Rest(length - LOOKED_AT as u32, long);
+        self.state = State::Rest(length - LOOKED_AT as u32, fate);
         Step::pass(HEADER + LOOKED_AT)
     }
 
     /// Goes on in a long command.
-    fn rest(&mut self, left: u32, long: Long, turn: Turn<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {
+    fn rest(&mut self, left: u32, fate: Fate, turn: Turn<'_>, input: &[u8], out: &mut Vec<u8>) -> Step {
         let mut left = left.into();
         let taken = pass_over(&mut left, input);
-        if let Long::Kept = long {
+        if let Fate::Kept = fate {
             self.kept.extend_from_slice(&input[..taken]);
         }
         if left > 0 {
-            self.state = State::Rest(left as u32, long);
+            self.state = State::Rest(left as u32, fate);
             return Step::pass(taken);
         }
         self.state = State::Command;
-        match long {
-            Long::Kept => {
+        match fate {
+            Fate::Kept => {
                 let kept = std::mem::take(&mut self.kept);
                 self.answer(&kept, taken, turn, out)
             }
-            Long::Own => self.respond(Command::Own, taken, turn, out),
-            Long::TooLong if turn.fail => self.respond(Command::Unknown, taken, turn, out),
-            Long::TooLong => {
+            Fate::Own => self.respond(Command::Own, taken, turn, out),
+            Fate::TooLong if turn.fail => self.respond(Command::Unknown, taken, turn, out),
+            Fate::TooLong => {
                 let message = b"Got a packet bigger than 'max_allowed_packet' bytes";
                 self.reply(out).error(1153, b"08S01", message, b"");
                 Step::answered(taken, Asked::Mistake)

@@ -66,7 +66,7 @@ pub(super) enum Then {
 
 /// Answers a command; None where there is none (an empty line, `*0`).
 pub(super) fn answer(
-    arguments: Arguments<'_>,
+    arguments: &Arguments<'_>,
     connection: &mut Connection,
     turn: Turn<'_>,
     out: &mut Vec<u8>,
@@ -91,7 +91,7 @@ pub(super) fn answer(
         (b"PING", 1) => out.extend(b"+PONG\r\n"),
         (b"PING" | b"ECHO", 2) => bulk(arguments.second(), out),
         (b"GET", 2) => keys::get(arguments.second(), connection, turn, out),
-        (b"SET", 3..) => keys::set(&arguments, connection, turn, out),
+        (b"SET", 3..) => keys::set(arguments, connection, turn, out),
         (b"DEL" | b"UNLINK", 2..) => keys::delete(&arguments.kept()[1..], connection, turn, out),
         (b"EXISTS", 2..) => keys::exist(&arguments.kept()[1..], connection, turn, out),
         (b"DBSIZE", 1) => keys::size(connection, turn, out),
@@ -103,9 +103,9 @@ pub(super) fn answer(
             out.extend(b"+RESET\r\n");
         }
         (b"CLIENT", 2..) => client(arguments.second(), connection, out),
-        (b"COMMAND", _) => command(&arguments, connection, out),
+        (b"COMMAND", _) => command(arguments, connection, out),
         (b"INFO", _) => info(out),
-        (b"HELLO", _) => hello(&arguments, connection, out),
+        (b"HELLO", _) => hello(arguments, connection, out),
         (
             b"PING" | b"ECHO" | b"GET" | b"SET" | b"SELECT" | b"AUTH" | b"DEL" | b"UNLINK" | b"EXISTS" | b"DBSIZE"
             | b"FLUSHDB" | b"FLUSHALL" | b"RESET" | b"CLIENT",
@@ -246,7 +246,7 @@ mod tests {
         let mut arguments = Arguments::default();
         words.iter().for_each(|word| arguments.push(word.as_bytes()));
         let mut out = Vec::new();
-        answer(arguments, connection, turn, &mut out);
+        answer(&arguments, connection, turn, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -335,7 +335,7 @@ mod tests {
             let mut arguments = Arguments::default();
             line.split(' ').for_each(|word| arguments.push(word.as_bytes()));
             let mut out = Vec::new();
-            let then = answer(arguments, &mut connection(), turn, &mut out);
+            let then = answer(&arguments, &mut connection(), turn, &mut out);
             assert_eq!(then, Some(Then::GoOn(expected)), "{line}");
             assert_eq!(
                 out == FAILURE,

@@ -6,6 +6,7 @@ use super::super::fill;
 use super::super::server::Turn;
 use super::super::store::{self, MAX_VALUE, OWN_KEY};
 use super::command::{Arguments, Connection, bulk};
+use super::server::{NOT_OWN, TOO_LONG};
 
 pub(super) fn get(key: &[u8], connection: &Connection, turn: Turn<'_>, out: &mut Vec<u8>) {
     if key == OWN_KEY {
@@ -35,12 +36,12 @@ pub(super) fn set(arguments: &Arguments<'_>, connection: &Connection, turn: Turn
     if *key == OWN_KEY {
         out.extend::<&[u8]>(match store::is_own_value(value) {
             true => b"+OK\r\n",
-            false => b"-ERR the key 'linger' is the load's own and cannot be set\r\n",
+            false => NOT_OWN,
         });
         return;
     }
     if value.len() > MAX_VALUE {
-        out.extend(super::server::TOO_LONG);
+        out.extend(TOO_LONG);
         return;
     }
     let space = connection.database.into();

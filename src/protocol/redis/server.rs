@@ -18,6 +18,8 @@ const MAX_KEPT: usize = MAX_VALUE + MAX_MESSAGE;
 
 pub(super) const TOO_LONG: &[u8] = b"-ERR longer than the 1 MiB that the built-in server keeps\r\n";
 
+pub(super) const NOT_OWN: &[u8] = b"-ERR the key 'linger' is the load's own and cannot be set\r\n";
+
 #[derive(Debug)]
 pub(crate) struct Server {
     connection: Connection,
@@ -41,16 +43,19 @@ struct Long {
 enum Fate {
     /// It is read when it is whole.
     Kept,
-    /// A SET of [`OWN_KEY`]: its value matters to nobody.
+    /// A SET of [`OWN_KEY`]: passed over, as long as it is what linger's own client sends.
     Own,
+    /// A SET of [`OWN_KEY`] to something else.
+    NotOwn,
     /// Even longer.
     TooLong,
 }
 
 /// What there is of a command.
-enum Parsed<'a> {
+enum Parsed {
     Incomplete,
-    Whole(Arguments<'a>, usize),
+    /// All of it, with its arguments: so many bytes.
+    Whole(usize),
     /// What there is to pass over after so many bytes.
     Long(Long, usize),
     Malformed(&'static str),
@@ -76,14 +81,15 @@ impl Server {
         if input[0] == TLS_HANDSHAKE {
             return Step::end(0, End::Malformed("a TLS handshake"));
         }
+        let mut arguments = Arguments::default();
         let parsed = if input[0] == b'*' {
-            array(input, MAX_MESSAGE - MAX_HEADER)
+            array(input, MAX_MESSAGE - MAX_HEADER, &mut arguments)
         } else {
-            inline(input)
+            inline(input, &mut arguments)
         };
         match parsed {
             Parsed::Incomplete => Step::WAIT,
-            Parsed::Whole(arguments, length) => answer(arguments, &mut self.connection, length, turn, out),
+            Parsed::Whole(length) => answer(&arguments, &mut self.connection, length, turn, out),
             Parsed::Long(long, length) => {
                 self.long = Some(long);
                 self.keep(&input[..length]);
@@ -126,7 +132,13 @@ impl Server {
             }
         }
         let (goes_on, fate) = (long.bytes > 0 || long.arguments > 0, long.fate);
-        self.keep(&input[..consumed]);
+        let came = &input[..consumed];
+        self.keep(came);
+        if let Some(long @ Long { fate: Fate::Own, .. }) = &mut self.long
+            && !came.iter().all(|byte| matches!(byte, b'x' | b'\r' | b'\n'))
+        {
+            long.fate = Fate::NotOwn;
+        }
         if goes_on {
             return Step::pass(consumed);
         }
@@ -135,13 +147,14 @@ impl Server {
         match fate {
             _ if turn.fail => out.extend(command::FAILURE),
             Fate::Own => out.extend(b"+OK\r\n"),
-            Fate::TooLong => {
-                out.extend(TOO_LONG);
+            Fate::TooLong | Fate::NotOwn => {
+                out.extend(if fate == Fate::NotOwn { NOT_OWN } else { TOO_LONG });
                 return Step::answered(consumed, Asked::Mistake);
             }
             Fate::Kept => {
-                return match array(&kept, usize::MAX) {
-                    Parsed::Whole(arguments, _) => answer(arguments, &mut self.connection, consumed, turn, out),
+                let mut arguments = Arguments::default();
+                return match array(&kept, usize::MAX, &mut arguments) {
+                    Parsed::Whole(_) => answer(&arguments, &mut self.connection, consumed, turn, out),
                     Parsed::Malformed(reason) => malformed(reason, out),
                     Parsed::Incomplete | Parsed::Long(..) => malformed("invalid multibulk length", out),
                 };
@@ -152,7 +165,7 @@ impl Server {
 }
 
 fn answer(
-    arguments: Arguments<'_>,
+    arguments: &Arguments<'_>,
     connection: &mut Connection,
     length: usize,
     turn: Turn<'_>,
@@ -165,30 +178,28 @@ fn answer(
     }
 }
 
-fn inline(input: &[u8]) -> Parsed<'_> {
+fn inline<'a>(input: &'a [u8], arguments: &mut Arguments<'a>) -> Parsed {
     match first_line(input, MAX_MESSAGE) {
         Line::Incomplete => Parsed::Incomplete,
         Line::TooLong => Parsed::Malformed("too big inline request"),
         Line::Complete(line, length) => {
-            let mut arguments = Arguments::default();
             words(line).for_each(|word| arguments.push(word));
             // Redis, too, ends a connection on which somebody speaks HTTP: each line would be a command.
             if arguments.last().starts_with(b"HTTP/") {
                 return Parsed::Malformed("an HTTP request");
             }
-            Parsed::Whole(arguments, length)
+            Parsed::Whole(length)
         }
     }
 }
 
 /// A command of which no more than `most` bytes are waited for.
-fn array(input: &[u8], most: usize) -> Parsed<'_> {
+fn array<'a>(input: &'a [u8], most: usize, arguments: &mut Arguments<'a>) -> Parsed {
     let (count, mut at) = match header(b'*', input, MAX_ARGUMENTS) {
         Header::Incomplete => return Parsed::Incomplete,
         Header::Malformed => return Parsed::Malformed("invalid multibulk length"),
         Header::Number(count, length) => (count, length),
     };
-    let mut arguments = Arguments::default();
     for index in 0..count {
         let (bytes, length) = match header(b'$', &input[at..], MAX_BULK) {
             Header::Incomplete => return Parsed::Incomplete,
@@ -218,7 +229,7 @@ fn array(input: &[u8], most: usize) -> Parsed<'_> {
         arguments.push(argument);
         at = end + 2;
     }
-    Parsed::Whole(arguments, at)
+    Parsed::Whole(at)
 }
 
 enum Header {
@@ -296,11 +307,13 @@ mod tests {
             array(&["GET", "k"]),
             array(&["ECHO", &value]),
             array(&["set", "linger", &value]),
+            array(&["set", "linger", &value.replace('v', "x")]),
         ];
         let bulk = format!("$100000\r\n{value}\r\n");
         let (reply, requests, _) = serve(&stream.concat());
-        assert_eq!(reply, format!("+OK\r\n$-1\r\n{bulk}{bulk}+OK\r\n"));
-        assert_eq!(requests, 5);
+        let not_own = String::from_utf8_lossy(NOT_OWN);
+        assert_eq!(reply, format!("+OK\r\n$-1\r\n{bulk}{bulk}{not_own}+OK\r\n"));
+        assert_eq!(requests, 6);
         let largest = "v".repeat(MAX_VALUE);
         let stream = [array(&["SET", "k", &largest]), array(&["EXISTS", "k"])];
         assert_eq!(serve(&stream.concat()).0, "+OK\r\n:1\r\n");
