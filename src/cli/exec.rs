@@ -41,7 +41,7 @@ pub(crate) struct Exec {
     /// The built-in server: how it closes where it closes first: graceful (default), abortive, half-close
     #[arg(long, value_name = "MODE", conflicts_with = "server_exec")]
     pub(crate) mode: Option<String>,
-    /// The built-in server: bytes of each value that it answers with (default 1)
+    /// The built-in server: bytes of http's body, of echo's reply (else what was sent), of the key `linger` (default 1)
     #[arg(long, value_name = "N", conflicts_with = "server_exec")]
     pub(crate) response_bytes: Option<String>,
     /// Set a sysctl (net.…), or a key of lab., server., close. or client., such as lab.family=ipv6

@@ -1,11 +1,14 @@
 //! The wire protocols that the built-in server and client speak, enough for real clients and servers to talk to.
 //!
-//! Bytes in, events and bytes out: no socket, no thread, no clock, no allocation once the caller's `out` has grown.
+//! Bytes in, events and bytes out: no socket, no thread, no clock, and, between two sessions of this module, no allocation
+//! once the caller's `out` has grown.
 //! A [`ServerSession`] or a [`ClientSession`] is the state of one connection, small and of fixed size; the caller owns
-//! the socket and both buffers. Each call of `receive` handles at most one message:
+//! the socket and both buffers. What is set in memcached and Redis is kept in a [`Store`], one for all of a server's
+//! sessions; everything else is made up. Each call of `receive` handles at most one message:
 //!
 //! - an incomplete message consumes nothing and waits, and no message is longer than [`MAX_MESSAGE`];
-//! - what has no such bound (bodies, values, rows, long queries) is consumed as it comes and never kept.
+//! - what has no such bound (bodies, values, rows, long queries) is consumed as it comes. A server's session keeps what the
+//!   reply depends on (a value to store, a query), no more than 1 MiB of it, and nothing of what a [`ClientSession`] sends.
 //!
 //! So an input buffer of [`MAX_MESSAGE`] bytes always makes progress, and the caller may stop between two messages: to
 //! send what is in `out`, to let time pass, or to make the next reply an error.
@@ -20,10 +23,12 @@ mod memcached;
 mod mysql;
 mod redis;
 mod server;
+mod store;
 mod text;
 
 pub use client::{ClientSession, ClientStep, Event};
 pub use server::{Asked, End, ServerSession, Step};
+pub use store::Store;
 
 /// No incomplete message makes a session wait for more bytes than this: the smallest input buffer that will do.
 pub const MAX_MESSAGE: usize = 16 * 1024;
@@ -31,7 +36,8 @@ pub const MAX_MESSAGE: usize = 16 * 1024;
 /// What is spoken over a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// `request_bytes` bytes of anything are answered with `response_bytes` bytes.
+    /// Bytes of anything come back (RFC 862), and each `request_bytes` of them are a request. Where `response_bytes` is
+    /// another number, it is a count: each request is answered with so many bytes of `x`.
     Echo,
     /// HTTP/1.1: RFC 9112.
     Http,
@@ -53,7 +59,8 @@ pub struct Settings {
     /// Bytes that the client's request carries: the body of a POST, the value of a `set`, the string of a SELECT. With 0
     /// it carries none (GET, `get`, `SELECT 1`). Echo sends at least 1.
     pub request_bytes: u32,
-    /// Bytes that the server's reply carries, wherever it carries a value.
+    /// Bytes that the server's reply carries: HTTP's body, the value of the key that the client asks for, the string that
+    /// the client's SELECT is answered with, echo's reply.
     pub response_bytes: u32,
     /// The server ends a connection after so many requests; 0 sets no limit.
     pub max_requests: u32,
@@ -74,6 +81,9 @@ impl Default for Settings {
         }
     }
 }
+
+/// How a TLS record of a handshake begins (RFC 8446, section 5.1), and no message of a text protocol.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Appends `count` bytes of payload.
 fn fill(out: &mut Vec<u8>, count: u32) {

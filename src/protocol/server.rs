@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Kind, Settings, echo, http, memcached, mysql, redis};
+use super::{Kind, Settings, Store, echo, http, memcached, mysql, redis};
 
 /// What a call of [`ServerSession::receive`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,9 @@ impl Step {
 pub enum Asked {
     /// What the connection is there for. Only requests are failed on purpose, and count against `max_requests`.
     Request,
+    /// A request too, and one that is answered with the protocol's error whatever is planned: the server knows no such
+    /// command, or not what is asked for with it.
+    Mistake,
     /// What is about the connection and not done over it: who the client is and how it wants to be spoken to, who the
     /// server is, and whether it is still there. Drivers and pools say it of their own accord, so often on a connection or
     /// a loan; the program asked for nothing by it. Each codec says which messages these are; echo and HTTP have none.
@@ -76,6 +79,7 @@ pub enum End {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turn<'a> {
     pub(super) settings: &'a Settings,
+    pub(super) store: &'a Store,
     /// The connection ends after this request.
     pub(super) last: bool,
     /// The reply is to be the protocol's error, if it is to a request.
@@ -86,6 +90,7 @@ pub(super) struct Turn<'a> {
 #[derive(Debug)]
 pub struct ServerSession {
     settings: Arc<Settings>,
+    store: Arc<Store>,
     kind: Kind,
     codec: Codec,
     /// Requests answered on this connection.
@@ -116,12 +121,20 @@ impl Codec {
 }
 
 impl ServerSession {
-    /// `connection` numbers the connection: MySQL's connection id and scramble and Redis' client id come from it.
+    /// A server with a store of its own. `connection` numbers the connection: MySQL's connection id and scramble and
+    /// Redis' client id come from it.
     #[must_use]
     pub fn new(kind: Kind, settings: Arc<Settings>, connection: u64) -> Self {
+        Self::sharing(kind, settings, Arc::default(), connection)
+    }
+
+    /// The same, with the store that it shares with others.
+    #[must_use]
+    pub fn sharing(kind: Kind, settings: Arc<Settings>, store: Arc<Store>, connection: u64) -> Self {
         Self {
             codec: Codec::new(kind, &settings, connection),
             settings,
+            store,
             kind,
             requests: 0,
             fail_next: false,
@@ -131,7 +144,10 @@ impl ServerSession {
 
     /// Makes the session that of a new connection.
     pub fn reset(&mut self, connection: u64) {
-        self.codec = Codec::new(self.kind, &self.settings, connection);
+        match &mut self.codec {
+            Codec::Mysql(mysql) => mysql.reset(connection),
+            codec => *codec = Codec::new(self.kind, &self.settings, connection),
+        }
         self.requests = 0;
         self.fail_next = false;
         self.end = None;
@@ -165,6 +181,7 @@ impl ServerSession {
         }
         let turn = Turn {
             settings: &self.settings,
+            store: &self.store,
             last: self.settings.max_requests == self.requests.saturating_add(1),
             fail: self.fail_next,
         };
@@ -175,7 +192,7 @@ impl ServerSession {
             Codec::Memcached(codec) => codec.receive(turn, input, out),
             Codec::Redis(codec) => codec.receive(turn, input, out),
         };
-        if step.asked == Some(Asked::Request) {
+        if matches!(step.asked, Some(Asked::Request | Asked::Mistake)) {
             if turn.last {
                 step.end = step.end.or(Some(End::MaxRequests));
             }
@@ -193,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_session_is_small() {
-        assert!(size_of::<ServerSession>() <= 128, "{}", size_of::<ServerSession>());
+        assert!(size_of::<ServerSession>() <= 144, "{}", size_of::<ServerSession>());
     }
 
     #[test]
@@ -225,6 +242,30 @@ mod tests {
             let step = session.receive(request, &mut out);
             assert_eq!(step.asked, Some(Asked::Request));
             assert_eq!(step.end, Some(End::MaxRequests), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn sessions_that_share_a_store_see_what_the_others_set() {
+        let store = Arc::<Store>::default();
+        for (kind, set, get, value) in [
+            (
+                Kind::Memcached,
+                &b"set k 0 0 2\r\nhi\r\n"[..],
+                &b"get k\r\n"[..],
+                "VALUE k 0 2\r\nhi\r\nEND\r\n",
+            ),
+            (Kind::Redis, b"SET k hi\r\n", b"GET k\r\n", "$2\r\nhi\r\n"),
+        ] {
+            let session = |number| ServerSession::sharing(kind, Arc::default(), Arc::clone(&store), number);
+            let (mut one, mut other, mut out) = (session(1), session(2), Vec::new());
+            let mut consumed = 0;
+            while consumed < set.len() {
+                consumed += one.receive(&set[consumed..], &mut out).consumed;
+            }
+            out.clear();
+            other.receive(get, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), value);
         }
     }
 
@@ -263,8 +304,8 @@ mod tests {
                 "HTTP/1.1 503 ",
                 "HTTP/1.1 200 ",
             ),
-            (Kind::Memcached, b"get k\r\n", "SERVER_ERROR ", "VALUE k 0 1\r\n"),
-            (Kind::Redis, b"GET k\r\n", "-ERR ", "$1\r\n"),
+            (Kind::Memcached, b"get k\r\n", "SERVER_ERROR ", "END\r\n"),
+            (Kind::Redis, b"GET k\r\n", "-ERR ", "$-1\r\n"),
         ] {
             let mut session = ServerSession::new(kind, Arc::default(), 1);
             session.fail_next();

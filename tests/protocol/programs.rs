@@ -67,7 +67,14 @@ pub(crate) fn python(script: &str) -> Command {
     let python = READY.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("protocol-python");
         let python = folder.join("bin/python");
-        let packages = ["PyMySQL==1.2.4", "pymemcache==4.0.0"];
+        let packages = [
+            "PyMySQL==1.2.4",
+            "pymemcache==4.0.0",
+            "redis==7.4.1",
+            "mysql-connector-python==26.10.0",
+            "SQLAlchemy==2.1.9",
+            "DBUtils==3.2.0",
+        ];
         let done = folder.join("installed");
         if std::fs::read_to_string(&done).is_ok_and(|list| list == packages.join(" ")) {
             return python;

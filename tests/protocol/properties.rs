@@ -45,6 +45,15 @@ fn requests() -> impl Strategy<Value = (Vec<u8>, Vec<usize>)> {
         b"\x09\0\0\0\x03SELECT 1",
         b"\x01\0\0\0\x0e",
         b"\x00\x10\0\0\x03",
+        b"\x0b\0\0\0\x03SELECT 'a'",
+        b"\x12\0\0\0\x03SELECT @@sql_mode",
+        b"\x0f\0\0\0\x03SHOW VARIABLES",
+        b"\x06\0\0\0\x03USE d",
+        b"\x04\0\0\0\x03foo",
+        b"*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n",
+        b"*3\r\n$3\r\nSET\r\n$6\r\nlinger\r\n$20000\r\n",
+        b"append k 0 0 5\r\n",
+        b"\x16\x03\x01",
     ];
     cut_streams(PIECES)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use linger::protocol::{End, Kind, MAX_MESSAGE, ServerSession, Settings};
+use linger::protocol::{End, Kind, MAX_MESSAGE, ServerSession, Settings, Store};
 
 /// No read waits longer: a session that wedges fails its test instead of stopping it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -61,11 +61,12 @@ fn accept(
     stopped: &AtomicBool,
     report: &Sender<Connection>,
 ) {
+    let store = Arc::<Store>::default();
     for (number, stream) in listener.incoming().enumerate() {
         if stopped.load(Ordering::Relaxed) {
             return;
         }
-        let session = ServerSession::new(kind, Arc::clone(settings), number as u64 + 1);
+        let session = ServerSession::sharing(kind, Arc::clone(settings), Arc::clone(&store), number as u64 + 1);
         let (stream, report) = (stream.unwrap(), report.clone());
         std::thread::spawn(move || {
             // The test may be over.

@@ -17,7 +17,7 @@ use crate::load::clock::nanos;
 use crate::load::random::Random;
 use crate::load::session;
 use crate::load::stream::{self, Received, Transfer};
-use crate::protocol::{Asked, End, Kind, MAX_MESSAGE, ServerSession, Settings};
+use crate::protocol::{Asked, End, Kind, MAX_MESSAGE, ServerSession, Settings, Store};
 use crate::record::schema::ServerSide;
 
 /// No further message is answered while this many bytes wait to be sent.
@@ -30,6 +30,8 @@ const ROUNDS: usize = 32;
 pub(super) struct Dialogue {
     kind: Kind,
     settings: Arc<Settings>,
+    /// What all threads' clients have set.
+    store: Arc<Store>,
     clock: Clock,
     delays: bool,
     error_rate: f64,
@@ -48,7 +50,7 @@ pub(super) struct Dialogue {
 
 impl Dialogue {
     /// None where nothing is spoken, or what is spoken is but so many bytes there and back.
-    pub(super) fn new(work: &ServerWork, clock: Clock, thread: (usize, usize)) -> Option<Self> {
+    pub(super) fn new(work: &ServerWork, store: &Arc<Store>, clock: Clock, thread: (usize, usize)) -> Option<Self> {
         let kind = work.is_conversation().then(|| session::kind(work.server.protocol))??;
         let manner = &work.server.manner;
         Some(Self {
@@ -58,6 +60,7 @@ impl Dialogue {
                 work.response_bytes,
                 work.most_requests(),
             )),
+            store: Arc::clone(store),
             clock,
             delays: nanos(manner.latency) > 0,
             error_rate: manner.error_rate,
@@ -84,7 +87,7 @@ impl Dialogue {
                 spare
             }
             None => Box::new(Conversation {
-                session: ServerSession::new(self.kind, Arc::clone(&self.settings), number),
+                session: ServerSession::sharing(self.kind, Arc::clone(&self.settings), Arc::clone(&self.store), number),
                 input: Vec::new(),
                 output: Vec::new(),
                 sent: 0,
@@ -93,6 +96,8 @@ impl Dialogue {
                 leaving: None,
                 accepted_at: now,
                 active_at: now,
+                active_before: now,
+                idle_since: None,
                 ended_at: None,
             }),
         };
@@ -116,7 +121,8 @@ impl Dialogue {
             .record(conversation.session.requests().into());
         told.lifetime.record(now - conversation.accepted_at);
         let ended_at = conversation.ended_at.unwrap_or(now);
-        told.idle_before_close.record(ended_at - conversation.active_at);
+        let idle_since = conversation.idle_since.unwrap_or(conversation.active_at);
+        told.idle_before_close.record(ended_at - idle_since);
         self.spare.push(conversation);
     }
 }
@@ -179,6 +185,10 @@ pub(super) struct Conversation {
     accepted_at: u64,
     /// When something was last received, or the last of a reply sent.
     active_at: u64,
+    /// The same, before what came last.
+    active_before: u64,
+    /// Where the client said its quit, which is no use of the connection: when it was last used before.
+    idle_since: Option<u64>,
     /// When it was left.
     ended_at: Option<u64>,
 }
@@ -190,8 +200,8 @@ impl Conversation {
         self.output.clear();
         self.sent = 0;
         (self.fails, self.thinking) = (false, false);
-        (self.leaving, self.ended_at) = (None, None);
-        (self.accepted_at, self.active_at) = (now, now);
+        (self.leaving, self.ended_at, self.idle_since) = (None, None, None);
+        (self.accepted_at, self.active_at, self.active_before) = (now, now, now);
     }
 
     pub(super) fn active_at(&self) -> u64 {
@@ -247,7 +257,7 @@ impl Conversation {
                 Ok(Received::Bytes(count)) => {
                     counts.bytes_received += count as u64;
                     self.input.extend_from_slice(&buffer[..count]);
-                    self.active_at = dialogue.now();
+                    self.active_before = std::mem::replace(&mut self.active_at, dialogue.now());
                 }
                 Ok(Received::Blocked) => return Turn::Wait(Need::Input),
                 Ok(Received::Eof) => return Turn::PeerClosed,
@@ -277,15 +287,22 @@ impl Conversation {
 
     /// Deals with the messages that are there, until a reply has to wait. Whether anything came of it.
     fn answer(&mut self, dialogue: &mut Dialogue) -> bool {
-        let mut consumed = 0;
+        let (mut consumed, mut used) = (0, false);
         while !self.thinking && self.output.len() < ENOUGH {
             let step = self.session.receive(&self.input[consumed..], &mut self.output);
+            if step.end.is_none() {
+                used |= step.consumed > 0;
+            }
             consumed += step.consumed;
             if let Some(asked) = step.asked {
                 self.count(asked, dialogue);
                 self.thinking = dialogue.delays;
             }
             if let Some(end) = step.end {
+                if end == End::Quit && step.asked.is_none() {
+                    // What came with it and before it was a use.
+                    self.idle_since = Some(if used { self.active_at } else { self.active_before });
+                }
                 // The time is taken when the last of it is sent.
                 self.leaving = Some(end.into());
                 self.input.clear();
@@ -301,9 +318,9 @@ impl Conversation {
 
     fn count(&mut self, asked: Asked, dialogue: &mut Dialogue) {
         match asked {
-            Asked::Request => {
+            Asked::Request | Asked::Mistake => {
                 dialogue.told.requests += 1;
-                dialogue.told.errors_answered += u64::from(self.fails);
+                dialogue.told.errors_answered += u64::from(self.fails || asked == Asked::Mistake);
                 self.next_request(dialogue);
             }
             Asked::SetUp => dialogue.told.setup += 1,
@@ -333,7 +350,7 @@ mod tests {
     fn a_reply_that_is_due_when_others_get_their_turn_is_sent_before() {
         let mut work = work();
         work.protocol = Protocol::Redis;
-        let mut dialogue = Dialogue::new(&server_of(&work), Clock::start(), (0, 1)).unwrap();
+        let mut dialogue = Dialogue::new(&server_of(&work), &Arc::default(), Clock::start(), (0, 1)).unwrap();
         let mut conversation = dialogue.open();
         let (mut client, server) = Socket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
         client.set_send_buffer_size(1 << 20).unwrap();

@@ -11,6 +11,7 @@ mod served;
 mod work;
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use nix::errno::Errno;
@@ -26,7 +27,7 @@ use super::deadlines::Deadlines;
 use super::poller::Poller;
 use super::stream;
 use super::{Clock, Cpus, EngineError, Exchange, PIECE};
-use crate::protocol::MAX_MESSAGE;
+use crate::protocol::{MAX_MESSAGE, Store};
 
 /// How long the server waits for its connections to end once it is stopped, in nanoseconds.
 const GRACE: u64 = 2_000_000_000;
@@ -81,11 +82,12 @@ impl Listeners {
     pub fn serve(self, work: &ServerWork, control: &ServerControl, pin: Option<&Cpus>) -> Result<Served, EngineError> {
         let mut divided = self.divide();
         let threads = divided.len();
+        let store = Arc::<Store>::default();
         let serve = |index: usize, listeners: Self| {
             if let Some(cpus) = pin {
                 cpus.pin(index);
             }
-            Server::new(listeners, work, control, (index, threads))?.run()
+            Server::new(listeners, work, control, &store, (index, threads))?.run()
         };
         let mine = divided.remove(0);
         std::thread::scope(|scope| {
@@ -141,11 +143,12 @@ impl<'a> Server<'a> {
         listeners: Listeners,
         work: &'a ServerWork,
         control: &'a ServerControl,
+        store: &Arc<Store>,
         thread: (usize, usize),
     ) -> Result<Self, EngineError> {
         let exchange = work.exchange();
         let clock = Clock::start();
-        let dialogue = Dialogue::new(work, clock, thread);
+        let dialogue = Dialogue::new(work, store, clock, thread);
         let piece = if dialogue.is_some() {
             MAX_MESSAGE
         } else {

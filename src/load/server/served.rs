@@ -25,7 +25,8 @@ pub struct Conversations {
     pub requests: u64,
     /// Messages answered that set a connection up and are no requests.
     pub setup: u64,
-    /// Of these, those answered with the protocol's error because the plan says so.
+    /// Of the requests, those answered with the protocol's error: because the plan says so, or because the server does not
+    /// know what is asked.
     pub errors_answered: u64,
     /// Connections on which the client said the protocol's quit.
     pub quit: u64,
@@ -38,7 +39,7 @@ pub struct Conversations {
     pub requests_per_connection: CountHistogram,
     /// From accept() to close().
     pub lifetime: LatencyHistogram,
-    /// From the last that was said to the peer's FIN, or our decision to close.
+    /// From the last that was said, a quit left out, to the peer's FIN, or our decision to close.
     pub idle_before_close: LatencyHistogram,
 }
 

@@ -41,7 +41,8 @@ impl ServerWork {
 
     /// A server for clients of which nothing is known, for as long as they come. With closer `client` it waits for their
     /// quit or FIN (idle_timeout and max_requests may come first); with closer `server` it closes after max_requests, or
-    /// after each request where none is set. `response_bytes` is the size of each value it answers with.
+    /// after each request where none is set. `response_bytes` is the size of what it makes up; with 1, echo sends back what
+    /// came, and else a count of bytes.
     #[must_use]
     pub fn by_itself(server: ServerPlan, close: ClosePlan, response_bytes: u32) -> Self {
         Self {

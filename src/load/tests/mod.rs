@@ -9,6 +9,7 @@ mod namespace;
 mod offering;
 mod pooling;
 mod speaking;
+mod telling;
 
 use std::time::Duration;
 

@@ -1,12 +1,13 @@
 //! HTTP/1.1, the server's side: every request is answered 200 with a body of `response_bytes`.
 //!
 //! Request bodies are counted off by Content-Length. A chunked one is refused with 411, as RFC 9112 section 6.3 allows a
-//! server that wants a length.
+//! server that wants a length. A TLS handshake gets no answer, and the connection ends at once: its client would wait for
+//! one.
 
 use std::io::Write;
 
 use super::super::server::{End, Step, Turn};
-use super::super::{fill, pass_over};
+use super::super::{TLS_HANDSHAKE, fill, pass_over};
 use super::{Coding, Framing, Head, head, is_token};
 
 /// The longest request body; longer ones are refused with 413.
@@ -44,6 +45,9 @@ impl Server {
         // RFC 9112 section 2.2: an empty line before the request line is ignored.
         if let [b'\n', ..] | [b'\r', b'\n', ..] = input {
             return Step::pass(if input[0] == b'\r' { 2 } else { 1 });
+        }
+        if input[0] == TLS_HANDSHAKE {
+            return Step::end(0, End::Malformed("a TLS handshake"));
         }
         match head(input) {
             Head::Incomplete => Step::WAIT,
@@ -210,7 +214,7 @@ mod tests {
     #[test]
     fn what_cannot_be_served_gets_its_status_and_ends_the_connection() {
         for (request, status) in [
-            ("\u{16}\u{3}\u{1}\n\r\n", "400"),
+            ("\u{1}\u{3}\u{1}\n\r\n", "400"),
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
             ("GET / HTTP/1.1\r\n\r\n", "400"),
             ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
@@ -236,6 +240,12 @@ mod tests {
                 "{request:?}: {reply}"
             );
         }
+    }
+
+    #[test]
+    fn a_tls_handshake_gets_no_answer_and_ends_the_connection() {
+        let (step, reply) = exchange("\u{16}\u{3}\u{1}\u{2}");
+        assert!(matches!(step.end, Some(End::Malformed(_))) && reply.is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use super::super::client::{ClientStep, Event};
 use super::super::{MAX_MESSAGE, Settings, fill, pass_over};
+use super::OWN_QUERY;
 use super::auth::{self, Scramble};
 use super::login;
 use super::packet::{self, HEADER, MAX_LENGTH, Reader};
@@ -42,7 +43,7 @@ enum State {
 }
 
 impl Client {
-    /// `SELECT 1`, or a SELECT of a string of `request_bytes`.
+    /// `SELECT 1`, or a SELECT of a string of `request_bytes`, which our own server answers with one of `response_bytes`.
     pub(crate) fn request(&mut self, settings: &Settings, out: &mut Vec<u8>) {
         self.state = State::Response;
         self.sequence = 0;
@@ -51,9 +52,10 @@ impl Client {
             match settings.request_bytes {
                 0 => out.extend(b"SELECT 1"),
                 bytes => {
-                    out.extend(b"SELECT '");
+                    out.extend(OWN_QUERY);
+                    out.push(b'\'');
                     // A query is one packet here.
-                    fill(out, bytes.min(MAX_LENGTH - 16));
+                    fill(out, bytes.min(MAX_LENGTH - 32));
                     out.push(b'\'');
                 }
             }

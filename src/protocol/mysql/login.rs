@@ -6,7 +6,7 @@ use super::packet::Reader;
 use super::{CHARSET, PLUGIN, capability};
 
 /// What the server says it is. 5.7 is the last version whose clients expect `mysql_native_password`.
-pub(super) const SERVER_VERSION: &[u8] = b"5.7.44-linger";
+pub(super) const SERVER_VERSION: &str = "5.7.44-linger";
 
 const SERVER_CAPABILITIES: u32 = capability::LONG_PASSWORD
     | capability::FOUND_ROWS
@@ -33,7 +33,7 @@ const MAX_PACKET: u32 = 16 << 20;
 pub(super) fn write_greeting(out: &mut Vec<u8>, connection: u32, scramble: &Scramble, status: u16) {
     let [low_0, low_1, high_0, high_1] = SERVER_CAPABILITIES.to_le_bytes();
     out.push(10);
-    out.extend(SERVER_VERSION);
+    out.extend(SERVER_VERSION.as_bytes());
     out.push(0);
     out.extend(connection.to_le_bytes());
     out.extend(&scramble[..8]);
@@ -94,6 +94,8 @@ pub(super) fn write_response(out: &mut Vec<u8>, user: &str, token: &[u8]) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Response<'a> {
     pub(super) user: &'a [u8],
+    /// Empty where none is chosen.
+    pub(super) database: &'a [u8],
     pub(super) token: &'a [u8],
     /// The token is another plugin's.
     pub(super) other_plugin: bool,
@@ -118,9 +120,10 @@ pub(super) fn read_response(payload: &[u8]) -> Option<Response<'_>> {
     } else {
         reader.c_string()?
     };
-    if has(capability::CONNECT_WITH_DB) {
-        reader.c_string()?;
-    }
+    let database = match has(capability::CONNECT_WITH_DB) {
+        true => reader.c_string()?,
+        false => b"",
+    };
     // Some clients leave out the NUL after the plugin, some the plugin. Connection attributes may follow it.
     let plugin = match has(capability::PLUGIN_AUTH) {
         true => reader.0.split(|&byte| byte == 0).next().unwrap_or(b""),
@@ -128,6 +131,7 @@ pub(super) fn read_response(payload: &[u8]) -> Option<Response<'_>> {
     };
     Some(Response {
         user,
+        database,
         token,
         other_plugin: !plugin.is_empty() && plugin != PLUGIN,
     })
@@ -168,6 +172,7 @@ mod tests {
         write_response(&mut out, "me", b"token");
         let expected = Response {
             user: b"me",
+            database: b"",
             token: b"token",
             other_plugin: false,
         };

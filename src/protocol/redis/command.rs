@@ -2,16 +2,21 @@
 
 use std::io::Write;
 
-use super::super::fill;
 use super::super::server::{Asked, Turn};
+use super::super::store::SPACES;
+use super::super::text::decimal;
+use super::keys;
 
 pub(super) const FAILURE: &[u8] = b"-ERR linger was told to fail this request\r\n";
 
-/// A command's arguments, its name among them: the first few, which are all that any command here looks at, and how many
-/// there are.
+/// So many arguments of a command are kept.
+const KEPT: usize = 32;
+
+/// A command's arguments, its name among them: the first few, which are all that any command here takes, and how many there
+/// are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Arguments<'a> {
-    first: [&'a [u8]; 2],
+    first: [&'a [u8]; KEPT],
     count: usize,
 }
 
@@ -27,6 +32,19 @@ impl<'a> Arguments<'a> {
     pub(super) fn first(&self) -> &'a [u8] {
         self.first[0]
     }
+
+    /// The command's first argument after its name; empty where there is none.
+    pub(super) fn second(&self) -> &'a [u8] {
+        self.first[1]
+    }
+
+    pub(super) fn kept(&self) -> &[&'a [u8]] {
+        &self.first[..self.count.min(KEPT)]
+    }
+
+    pub(super) fn last(&self) -> &'a [u8] {
+        self.kept().last().copied().unwrap_or_default()
+    }
 }
 
 /// What outlasts a command.
@@ -35,6 +53,8 @@ pub(super) struct Connection {
     pub(super) id: u64,
     /// `HELLO 3` was said.
     pub(super) resp3: bool,
+    /// What `SELECT` chose.
+    pub(super) database: u8,
 }
 
 /// What follows the reply.
@@ -46,7 +66,7 @@ pub(super) enum Then {
 
 /// Answers a command; None where there is none (an empty line, `*0`).
 pub(super) fn answer(
-    arguments: Arguments<'_>,
+    arguments: &Arguments<'_>,
     connection: &mut Connection,
     turn: Turn<'_>,
     out: &mut Vec<u8>,
@@ -65,29 +85,36 @@ pub(super) fn answer(
         out.extend(FAILURE);
         return Some(Then::GoOn(asked));
     }
+    let start = out.len();
     match (name, arguments.count) {
+        (_, count) if count > KEPT => error("more than 32 words in", arguments.first(), out),
         (b"PING", 1) => out.extend(b"+PONG\r\n"),
-        (b"PING" | b"ECHO", 2) => bulk(arguments.first[1], out),
-        (b"GET", 2) => {
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "${}\r\n", turn.settings.response_bytes);
-            fill(out, turn.settings.response_bytes);
-            out.extend(b"\r\n");
+        (b"PING" | b"ECHO", 2) => bulk(arguments.second(), out),
+        (b"GET", 2) => keys::get(arguments.second(), connection, turn, out),
+        (b"SET", 3..) => keys::set(arguments, connection, turn, out),
+        (b"DEL" | b"UNLINK", 2..) => keys::delete(&arguments.kept()[1..], connection, turn, out),
+        (b"EXISTS", 2..) => keys::exist(&arguments.kept()[1..], connection, turn, out),
+        (b"DBSIZE", 1) => keys::size(connection, turn, out),
+        (b"FLUSHDB" | b"FLUSHALL", 1..=2) => flush(name, connection, turn, out),
+        (b"SELECT", 2) => select(arguments.second(), connection, out),
+        (b"AUTH", 2..=3) => out.extend(b"+OK\r\n"),
+        (b"RESET", 1) => {
+            (connection.resp3, connection.database) = (false, 0);
+            out.extend(b"+RESET\r\n");
         }
-        (b"SET", 3..) | (b"SELECT", 2) | (b"AUTH", 2..=3) => out.extend(b"+OK\r\n"),
-        (b"DEL", 2..) => {
-            let _ = write!(out, ":{}\r\n", arguments.count - 1);
-        }
-        (b"CLIENT", 2..) => client(arguments.first[1], connection, out),
+        (b"CLIENT", 2..) => client(arguments.second(), connection, out),
         (b"COMMAND", _) => command(arguments, connection, out),
         (b"INFO", _) => info(out),
         (b"HELLO", _) => hello(arguments, connection, out),
-        (b"PING" | b"ECHO" | b"GET" | b"SET" | b"SELECT" | b"AUTH" | b"DEL" | b"CLIENT", _) => {
-            error("wrong number of arguments for", arguments.first(), out);
-        }
+        (
+            b"PING" | b"ECHO" | b"GET" | b"SET" | b"SELECT" | b"AUTH" | b"DEL" | b"UNLINK" | b"EXISTS" | b"DBSIZE"
+            | b"FLUSHDB" | b"FLUSHALL" | b"RESET" | b"CLIENT",
+            _,
+        ) => error("wrong number of arguments for", arguments.first(), out),
         _ => error("unknown command", arguments.first(), out),
     }
-    Some(Then::GoOn(asked))
+    let mistaken = asked == Asked::Request && out.get(start) == Some(&b'-');
+    Some(Then::GoOn(if mistaken { Asked::Mistake } else { asked }))
 }
 
 /// Whether a command is a request. What Redis' manual groups as connection management is set-up (but ECHO, which answers
@@ -112,7 +139,7 @@ fn upper_case<'a>(word: &[u8], buffer: &'a mut [u8; 8]) -> &'a [u8] {
     upper
 }
 
-fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn bulk(bytes: &[u8], out: &mut Vec<u8>) {
     let _ = write!(out, "${}\r\n", bytes.len());
     out.extend(bytes);
     out.extend(b"\r\n");
@@ -129,6 +156,25 @@ fn error(what: &str, word: &[u8], out: &mut Vec<u8>) {
     out.extend(b"'\r\n");
 }
 
+fn select(number: &[u8], connection: &mut Connection, out: &mut Vec<u8>) {
+    match decimal(number) {
+        Some(number) if number < SPACES as u64 => {
+            connection.database = number as u8;
+            out.extend(b"+OK\r\n");
+        }
+        _ => out.extend(b"-ERR DB index is out of range\r\n"),
+    }
+}
+
+fn flush(name: &[u8], connection: &Connection, turn: Turn<'_>, out: &mut Vec<u8>) {
+    let mine = usize::from(connection.database);
+    let mut shelves = turn.store.open();
+    (0..SPACES)
+        .filter(|&space| name == b"FLUSHALL" || space == mine)
+        .for_each(|space| shelves.clear(space));
+    out.extend(b"+OK\r\n");
+}
+
 fn client(subcommand: &[u8], connection: &Connection, out: &mut Vec<u8>) {
     let mut buffer = [0; 8];
     match upper_case(subcommand, &mut buffer) {
@@ -141,9 +187,9 @@ fn client(subcommand: &[u8], connection: &Connection, out: &mut Vec<u8>) {
     }
 }
 
-fn command(arguments: Arguments<'_>, connection: &Connection, out: &mut Vec<u8>) {
+fn command(arguments: &Arguments<'_>, connection: &Connection, out: &mut Vec<u8>) {
     let mut buffer = [0; 8];
-    match upper_case(arguments.first[1], &mut buffer) {
+    match upper_case(arguments.second(), &mut buffer) {
         b"COUNT" => out.extend(b":0\r\n"),
         // A map: redis-cli asks for it to help with completion.
         b"DOCS" if connection.resp3 => out.extend(b"%0\r\n"),
@@ -157,8 +203,8 @@ fn info(out: &mut Vec<u8>) {
 
 /// `HELLO [2|3 [AUTH user password] [SETNAME name]]`: switches the protocol and tells of the server, as a map in RESP3
 /// and as its flat array in RESP2.
-fn hello(arguments: Arguments<'_>, connection: &mut Connection, out: &mut Vec<u8>) {
-    connection.resp3 = match (arguments.count, arguments.first[1]) {
+fn hello(arguments: &Arguments<'_>, connection: &mut Connection, out: &mut Vec<u8>) {
+    connection.resp3 = match (arguments.count, arguments.second()) {
         (1, _) => connection.resp3,
         (_, b"2") => false,
         (_, b"3") => true,
@@ -178,47 +224,97 @@ fn hello(arguments: Arguments<'_>, connection: &mut Connection, out: &mut Vec<u8
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::Settings;
+    use super::super::super::{Settings, Store};
     use super::*;
 
-    fn reply(words: &[&str], connection: &mut Connection) -> String {
+    const fn connection() -> Connection {
+        Connection {
+            id: 7,
+            resp3: false,
+            database: 0,
+        }
+    }
+
+    fn reply(words: &[&str], connection: &mut Connection, store: &Store) -> String {
         let settings = Settings::default();
         let turn = Turn {
             settings: &settings,
+            store,
             last: false,
             fail: false,
         };
         let mut arguments = Arguments::default();
         words.iter().for_each(|word| arguments.push(word.as_bytes()));
         let mut out = Vec::new();
-        answer(arguments, connection, turn, &mut out);
+        answer(&arguments, connection, turn, &mut out);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn each_command_has_its_reply() {
-        let connection = &mut Connection { id: 7, resp3: false };
+        let connection = &mut connection();
         for (words, expected) in [
             (&["echo", "a"][..], "$1\r\na\r\n"),
             (&["SET", "k", "v", "EX", "10"], "+OK\r\n"),
-            (&["DEL", "a", "b"], ":2\r\n"),
+            (
+                &["SET", "linger", "hello"],
+                "-ERR the key 'linger' is the load's own and cannot be set\r\n",
+            ),
+            (&["GET", "linger"], "$1\r\nx\r\n"),
             (&["SELECT", "1"], "+OK\r\n"),
+            (&["SELECT", "16"], "-ERR DB index is out of range\r\n"),
             (&["CLIENT", "id"], ":7\r\n"),
             (&["CLIENT", "SETINFO", "LIB-NAME", "redis-py"], "+OK\r\n"),
             (&["COMMAND", "DOCS"], "*0\r\n"),
             (&["GET"], "-ERR wrong number of arguments for 'GET'\r\n"),
-            (&["FLUSHALL\r\n+"], "-ERR unknown command 'FLUSHALL??+'\r\n"),
+            (&["BGSAVE\r\n+"], "-ERR unknown command 'BGSAVE??+'\r\n"),
         ] {
-            assert_eq!(reply(words, connection), expected);
+            assert_eq!(reply(words, connection, &Store::default()), expected);
         }
-        assert!(reply(&["INFO", "server"], connection).contains("redis_version:7.0.0\r\n"));
+        assert!(reply(&["INFO", "server"], connection, &Store::default()).contains("redis_version:7.0.0\r\n"));
+    }
+
+    #[test]
+    fn what_was_set_is_got_in_its_database() {
+        let (connection, store) = (&mut connection(), Store::default());
+        for (line, expected) in [
+            ("GET k", "$-1\r\n"),
+            ("SET k hello", "+OK\r\n"),
+            ("GET k", "$5\r\nhello\r\n"),
+            ("SET k other NX PX 5", "$-1\r\n"),
+            ("SET k other XX GET", "$5\r\nhello\r\n"),
+            ("SET k other PX", "-ERR syntax error\r\n"),
+            ("SET k other NX XX", "-ERR syntax error\r\n"),
+            ("GET k", "$5\r\nother\r\n"),
+            ("EXISTS k k zz linger", ":3\r\n"),
+            ("SELECT 3", "+OK\r\n"),
+            ("GET k", "$-1\r\n"),
+            ("SET m 1", "+OK\r\n"),
+            ("FLUSHDB", "+OK\r\n"),
+            ("DBSIZE", ":0\r\n"),
+            ("HELLO", "*14\r\n"),
+            ("HELLO 3", "%7\r\n"),
+            ("GET k", "_\r\n"),
+            ("RESET", "+RESET\r\n"),
+            ("DBSIZE", ":1\r\n"),
+            ("DEL k zz", ":1\r\n"),
+            ("DEL k", ":0\r\n"),
+        ] {
+            let words: Vec<&str> = line.split(' ').collect();
+            let got = reply(&words, connection, &store);
+            assert!(got.starts_with(expected), "{line}: {got}");
+        }
+        let many = vec!["DEL"; 33];
+        assert!(reply(&many, connection, &store).starts_with("-ERR more than 32 words in 'DEL'"));
     }
 
     #[test]
     fn what_clients_say_to_find_their_way_about_is_no_request() {
         let settings = Settings::default();
+        let store = Store::default();
         let turn = Turn {
             settings: &settings,
+            store: &store,
             last: false,
             fail: true,
         };
@@ -239,7 +335,7 @@ mod tests {
             let mut arguments = Arguments::default();
             line.split(' ').for_each(|word| arguments.push(word.as_bytes()));
             let mut out = Vec::new();
-            let then = answer(arguments, &mut Connection { id: 7, resp3: false }, turn, &mut out);
+            let then = answer(&arguments, &mut connection(), turn, &mut out);
             assert_eq!(then, Some(Then::GoOn(expected)), "{line}");
             assert_eq!(
                 out == FAILURE,
@@ -252,10 +348,10 @@ mod tests {
 
     #[test]
     fn hello_switches_the_protocol() {
-        let connection = &mut Connection { id: 7, resp3: false };
-        assert!(reply(&["HELLO", "4"], connection).starts_with("-NOPROTO "));
-        assert!(reply(&["HELLO"], connection).starts_with("*14\r\n"));
-        assert!(reply(&["HELLO", "3"], connection).starts_with("%7\r\n"));
-        assert_eq!(reply(&["COMMAND", "DOCS"], connection), "%0\r\n");
+        let connection = &mut connection();
+        assert!(reply(&["HELLO", "4"], connection, &Store::default()).starts_with("-NOPROTO "));
+        assert!(reply(&["HELLO"], connection, &Store::default()).starts_with("*14\r\n"));
+        assert!(reply(&["HELLO", "3"], connection, &Store::default()).starts_with("%7\r\n"));
+        assert_eq!(reply(&["COMMAND", "DOCS"], connection, &Store::default()), "%0\r\n");
     }
 }

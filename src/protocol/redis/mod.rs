@@ -1,9 +1,11 @@
 //! Redis: RESP2, RESP3 after `HELLO 3`, and inline commands (redis.io, "Redis serialization protocol specification").
 //!
-//! Nothing is stored: every key is there, and holds `response_bytes` bytes.
+//! What is set is kept in the store, in sixteen databases, and got back, but for the key that linger's own client asks for,
+//! which is always there with `response_bytes` bytes. Nothing expires, whatever `SET` says.
 
 mod client;
 mod command;
+mod keys;
 mod server;
 
 pub(super) use client::Client;

@@ -1,38 +1,61 @@
 //! Redis, the server's side: finds the command's arguments in the stream.
 //!
-//! A command that fits into [`MAX_MESSAGE`] is waited for and read in place. Of a longer one only the first arguments
-//! are read; what follows them is passed over as it comes.
+//! A command that fits into [`MAX_MESSAGE`] is waited for and read in place. A longer one is kept as it comes, up to
+//! [`MAX_KEPT`], and read when it is whole; what is longer still, and what linger's own client sets, is passed over.
 
-use super::super::server::{End, Step, Turn};
+use super::super::server::{Asked, End, Step, Turn};
+use super::super::store::{MAX_VALUE, OWN_KEY};
 use super::super::text::{Line, decimal, first_line, words};
-use super::super::{MAX_MESSAGE, pass_over};
+use super::super::{MAX_MESSAGE, TLS_HANDSHAKE, pass_over};
 use super::command::{self, Arguments, Connection};
 use super::{MAX_BULK, MAX_HEADER};
 
 /// As Redis: more arguments are an invalid multibulk length.
 const MAX_ARGUMENTS: u64 = 1024 * 1024;
 
+/// The longest command that is kept: the longest value with its key and its options.
+const MAX_KEPT: usize = MAX_VALUE + MAX_MESSAGE;
+
+pub(super) const TOO_LONG: &[u8] = b"-ERR longer than the 1 MiB that the built-in server keeps\r\n";
+
+pub(super) const NOT_OWN: &[u8] = b"-ERR the key 'linger' is the load's own and cannot be set\r\n";
+
 #[derive(Debug)]
 pub(crate) struct Server {
     connection: Connection,
     long: Option<Long>,
+    /// What has come of a long command that is kept.
+    kept: Vec<u8>,
 }
 
 /// A command too long to be read whole.
 #[derive(Clone, Copy, Debug)]
 struct Long {
-    /// Whether it is a SET, the one command whose long arguments matter to nobody.
-    set: bool,
+    fate: Fate,
     /// Arguments whose header is still to come.
     arguments: u64,
     /// Bytes of the argument that is coming, with its CR LF.
     bytes: u64,
 }
 
+/// What becomes of a long command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is read when it is whole.
+    Kept,
+    /// A SET of [`OWN_KEY`]: passed over, as long as it is what linger's own client sends.
+    Own,
+    /// A SET of [`OWN_KEY`] to something else.
+    NotOwn,
+    /// Even longer.
+    TooLong,
+}
+
 /// What there is of a command.
-enum Parsed<'a> {
+enum Parsed {
     Incomplete,
-    Whole(Arguments<'a>, usize),
+    /// All of it, with its arguments: so many bytes.
+    Whole(usize),
     /// What there is to pass over after so many bytes.
     Long(Long, usize),
     Malformed(&'static str),
@@ -44,8 +67,10 @@ impl Server {
             connection: Connection {
                 id: connection,
                 resp3: false,
+                database: 0,
             },
             long: None,
+            kept: Vec::new(),
         }
     }
 
@@ -53,19 +78,37 @@ impl Server {
         if self.long.is_some() {
             return self.pass_over(turn, input, out);
         }
-        let parsed = if input[0] == b'*' { array(input) } else { inline(input) };
+        if input[0] == TLS_HANDSHAKE {
+            return Step::end(0, End::Malformed("a TLS handshake"));
+        }
+        let mut arguments = Arguments::default();
+        let parsed = if input[0] == b'*' {
+            array(input, MAX_MESSAGE - MAX_HEADER, &mut arguments)
+        } else {
+            inline(input, &mut arguments)
+        };
         match parsed {
             Parsed::Incomplete => Step::WAIT,
-            Parsed::Whole(arguments, length) => match command::answer(arguments, &mut self.connection, turn, out) {
-                None => Step::pass(length),
-                Some(command::Then::GoOn(asked)) => Step::answered(length, asked),
-                Some(command::Then::Quit) => Step::end(length, End::Quit),
-            },
+            Parsed::Whole(length) => answer(&arguments, &mut self.connection, length, turn, out),
             Parsed::Long(long, length) => {
                 self.long = Some(long);
+                self.keep(&input[..length]);
                 Step::pass(length)
             }
             Parsed::Malformed(reason) => malformed(reason, out),
+        }
+    }
+
+    /// Keeps what has come of a long command, as long as that is to be kept.
+    fn keep(&mut self, came: &[u8]) {
+        let Some(long) = self.long.as_mut().filter(|long| long.fate == Fate::Kept) else {
+            return;
+        };
+        if self.kept.len() + came.len() > MAX_KEPT {
+            long.fate = Fate::TooLong;
+            self.kept = Vec::new();
+        } else {
+            self.kept.extend_from_slice(came);
         }
     }
 
@@ -88,38 +131,75 @@ impl Server {
                 }
             }
         }
-        if long.bytes > 0 || long.arguments > 0 {
+        let (goes_on, fate) = (long.bytes > 0 || long.arguments > 0, long.fate);
+        let came = &input[..consumed];
+        self.keep(came);
+        if let Some(long @ Long { fate: Fate::Own, .. }) = &mut self.long
+            && !came.iter().all(|byte| matches!(byte, b'x' | b'\r' | b'\n'))
+        {
+            long.fate = Fate::NotOwn;
+        }
+        if goes_on {
             return Step::pass(consumed);
         }
-        match (long.set, turn.fail) {
-            (true, false) => out.extend(b"+OK\r\n"),
-            (true, true) => out.extend(command::FAILURE),
-            (false, _) => out.extend(b"-ERR command longer than 16 KiB\r\n"),
+        let fate = self.long.take().map_or(fate, |long| long.fate);
+        let kept = std::mem::take(&mut self.kept);
+        match fate {
+            _ if turn.fail => out.extend(command::FAILURE),
+            Fate::Own => out.extend(b"+OK\r\n"),
+            Fate::TooLong | Fate::NotOwn => {
+                out.extend(if fate == Fate::NotOwn { NOT_OWN } else { TOO_LONG });
+                return Step::answered(consumed, Asked::Mistake);
+            }
+            Fate::Kept => {
+                let mut arguments = Arguments::default();
+                return match array(&kept, usize::MAX, &mut arguments) {
+                    Parsed::Whole(_) => answer(&arguments, &mut self.connection, consumed, turn, out),
+                    Parsed::Malformed(reason) => malformed(reason, out),
+                    Parsed::Incomplete | Parsed::Long(..) => malformed("invalid multibulk length", out),
+                };
+            }
         }
-        self.long = None;
         Step::request(consumed)
     }
 }
 
-fn inline(input: &[u8]) -> Parsed<'_> {
+fn answer(
+    arguments: &Arguments<'_>,
+    connection: &mut Connection,
+    length: usize,
+    turn: Turn<'_>,
+    out: &mut Vec<u8>,
+) -> Step {
+    match command::answer(arguments, connection, turn, out) {
+        None => Step::pass(length),
+        Some(command::Then::GoOn(asked)) => Step::answered(length, asked),
+        Some(command::Then::Quit) => Step::end(length, End::Quit),
+    }
+}
+
+fn inline<'a>(input: &'a [u8], arguments: &mut Arguments<'a>) -> Parsed {
     match first_line(input, MAX_MESSAGE) {
         Line::Incomplete => Parsed::Incomplete,
         Line::TooLong => Parsed::Malformed("too big inline request"),
         Line::Complete(line, length) => {
-            let mut arguments = Arguments::default();
             words(line).for_each(|word| arguments.push(word));
-            Parsed::Whole(arguments, length)
+            // Redis, too, ends a connection on which somebody speaks HTTP: each line would be a command.
+            if arguments.last().starts_with(b"HTTP/") {
+                return Parsed::Malformed("an HTTP request");
+            }
+            Parsed::Whole(length)
         }
     }
 }
 
-fn array(input: &[u8]) -> Parsed<'_> {
+/// A command of which no more than `most` bytes are waited for.
+fn array<'a>(input: &'a [u8], most: usize, arguments: &mut Arguments<'a>) -> Parsed {
     let (count, mut at) = match header(b'*', input, MAX_ARGUMENTS) {
         Header::Incomplete => return Parsed::Incomplete,
         Header::Malformed => return Parsed::Malformed("invalid multibulk length"),
         Header::Number(count, length) => (count, length),
     };
-    let mut arguments = Arguments::default();
     for index in 0..count {
         let (bytes, length) = match header(b'$', &input[at..], MAX_BULK) {
             Header::Incomplete => return Parsed::Incomplete,
@@ -128,9 +208,10 @@ fn array(input: &[u8]) -> Parsed<'_> {
         };
         at += length;
         // Leaves room for the next header, which is read before it is known how long the next argument is.
-        if at as u64 + bytes + 2 > (MAX_MESSAGE - MAX_HEADER) as u64 {
+        if at as u64 + bytes + 2 > most as u64 {
+            let own = arguments.first().eq_ignore_ascii_case(b"set") && arguments.second() == OWN_KEY;
             let long = Long {
-                set: arguments.first().eq_ignore_ascii_case(b"set"),
+                fate: if own { Fate::Own } else { Fate::Kept },
                 arguments: count - index - 1,
                 bytes: bytes + 2,
             };
@@ -148,7 +229,7 @@ fn array(input: &[u8]) -> Parsed<'_> {
         arguments.push(argument);
         at = end + 2;
     }
-    Parsed::Whole(arguments, at)
+    Parsed::Whole(at)
 }
 
 enum Header {
@@ -206,20 +287,58 @@ mod tests {
     #[test]
     fn commands_come_as_arrays_and_inline() {
         let (reply, requests, _) = serve("*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\necho hello\r\n\r\n*0\r\n");
-        assert_eq!(reply, "+PONG\r\n$3\r\nxxx\r\n$5\r\nhello\r\n");
+        assert_eq!(reply, "+PONG\r\n$-1\r\n$5\r\nhello\r\n");
         assert_eq!(requests, 2);
     }
 
     #[test]
-    fn a_set_of_any_length_is_taken_and_other_long_commands_are_errors() {
+    fn long_commands_are_answered_as_short_ones_are_up_to_their_limit() {
+        let array = |words: &[&str]| {
+            let words: String = words
+                .iter()
+                .map(|word| format!("${}\r\n{word}\r\n", word.len()))
+                .collect();
+            format!("*{}\r\n{words}", words.matches('$').count())
+        };
         let value = "v".repeat(100_000);
-        let set = format!("*3\r\n$3\r\nset\r\n$1\r\nk\r\n$100000\r\n{value}\r\n");
-        let echo = format!("*2\r\n$4\r\nECHO\r\n$100000\r\n{value}\r\n");
-        let (reply, requests, _) = serve(&format!("{set}{echo}{set}"));
-        assert_eq!(reply, "+OK\r\n-ERR command longer than 16 KiB\r\n+OK\r\n");
-        assert_eq!(requests, 3);
+        let stream = [
+            array(&["set", "k", &value, "NX"]),
+            array(&["set", "k", &value, "NX"]),
+            array(&["GET", "k"]),
+            array(&["ECHO", &value]),
+            array(&["set", "linger", &value]),
+            array(&["set", "linger", &value.replace('v', "x")]),
+        ];
+        let bulk = format!("$100000\r\n{value}\r\n");
+        let (reply, requests, _) = serve(&stream.concat());
+        let not_own = String::from_utf8_lossy(NOT_OWN);
+        assert_eq!(reply, format!("+OK\r\n$-1\r\n{bulk}{bulk}{not_own}+OK\r\n"));
+        assert_eq!(requests, 6);
+        let largest = "v".repeat(MAX_VALUE);
+        let stream = [array(&["SET", "k", &largest]), array(&["EXISTS", "k"])];
+        assert_eq!(serve(&stream.concat()).0, "+OK\r\n:1\r\n");
+        for larger in [MAX_VALUE + 1, 3 * MAX_VALUE] {
+            let stream = [array(&["SET", "k", &"v".repeat(larger)]), array(&["EXISTS", "k"])];
+            assert_eq!(serve(&stream.concat()).0.as_bytes(), [TOO_LONG, b":0\r\n"].concat());
+        }
         let many = format!("*10001\r\n$4\r\nMSET\r\n{}", "$1\r\nk\r\n".repeat(10_000));
-        assert_eq!(serve(&many).0, "-ERR command longer than 16 KiB\r\n");
+        assert_eq!(serve(&many).0, "-ERR more than 32 words in 'MSET'\r\n");
+    }
+
+    #[test]
+    fn what_speaks_something_else_is_told_so_once_at_the_most() {
+        let (reply, requests, end) = serve("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!((&*reply, requests), ("-ERR Protocol error: an HTTP request\r\n", 0));
+        assert_eq!(end, Some(End::Malformed("an HTTP request")));
+        assert_eq!(
+            serve("\u{16}\u{3}\u{1}"),
+            (String::new(), 0, Some(End::Malformed("a TLS handshake")))
+        );
+        let mut session = ServerSession::new(Kind::Redis, Arc::default(), 7);
+        assert_eq!(
+            session.receive(b"hello?\r\n", &mut Vec::new()),
+            Step::answered(8, Asked::Mistake)
+        );
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub struct Conversations {
     /// NAMES`, `CLIENT SETINFO`) and pings. Absent in older records, where `requests` counts them too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setup: Option<u64>,
-    /// Of these, those answered with the protocol's error because of server.error_rate.
+    /// Of `requests`, those answered with the protocol's error: because of server.error_rate, or because the built-in server
+    /// does not know what is asked.
     pub errors_answered: u64,
     /// Connections on which the client said the protocol's quit.
     pub quit: u64,
@@ -51,6 +52,6 @@ pub struct Conversations {
     pub requests_per_connection: Option<Counts>,
     /// From accept() to close().
     pub lifetime: Option<Latency>,
-    /// From the last byte that was said to the peer's FIN, or to the server's decision to close.
+    /// From the last byte that was said, but for the protocol's quit, to the peer's FIN, or to the server's decision to close.
     pub idle_before_close: Option<Latency>,
 }
