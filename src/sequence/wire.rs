@@ -205,11 +205,12 @@ impl Stage<'_> {
                     .filter(|segment| segment.tuple == tuple)
                     .map(|segment| tap::flags(segment.flags))
                     .collect();
+                let flags = others.join(", ");
                 let came = match others.as_slice() {
                     [] => Came::Nothing(step.within.0).name(),
-                    others => others.join(", "),
+                    _ => flags.clone(),
                 };
-                Finding::new(expected, came, false)
+                Finding::new(expected, came, false).with("flags", flags)
             }
         };
         Ok(finding)
