@@ -18,7 +18,7 @@ mod meaning;
 pub mod plan;
 pub mod pool;
 mod pool_rules;
-mod port_range;
+pub mod port_range;
 mod problem;
 #[cfg(test)]
 mod property_tests;

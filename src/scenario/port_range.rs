@@ -2,8 +2,11 @@
 
 use super::problem::quoted;
 
-/// Reads `LOW HIGH`; the error says what came and what is allowed.
-pub(super) fn parse(text: &str) -> Result<(u16, u16), String> {
+/// Reads `LOW HIGH`.
+///
+/// # Errors
+/// Says what came and what is allowed.
+pub fn parse(text: &str) -> Result<(u16, u16), String> {
     let allowed = "expected \"LOW HIGH\" with 1 ≤ LOW ≤ HIGH ≤ 65535, such as \"32768 60999\"";
     let came = quoted(text);
     let ports: Vec<u16> = text

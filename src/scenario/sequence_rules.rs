@@ -203,10 +203,24 @@ fn arguments(action: &Action, report: &mut impl FnMut(String)) {
         Action::ExpectCounter(step) => counter(step, false, report),
         Action::AwaitCounter(step) => counter(step, true, report),
         Action::ExpectState(step) if step.within.is_some() => report(AT_ONCE.to_owned()),
-        Action::Drop(Lose { end, listener, .. }) | Action::Undrop(Undrop { end, listener })
+        Action::Drop(Lose { end, listener, .. }) | Action::Undrop(Undrop { end, listener, .. })
             if end.is_some() == listener.is_some() =>
         {
             report("it is one of `end` and `listener` whose segments are meant".to_owned());
+        }
+        Action::Undrop(step) if step.within.is_some() && step.after == 0 => {
+            report("nothing is waited for; say `after` how many are lost, or remove `within`".to_owned());
+        }
+        Action::Connect(step) | Action::StartConnect(step) if step.port_range.is_some() => {
+            let range = step.port_range.as_deref().map(super::port_range::parse);
+            if let Some(Err(fault)) = range {
+                report(format!("port_range: {fault}"));
+            } else if step.from_port > 0 {
+                report(
+                    "connect() chooses no port where from_port names one; remove one of port_range and from_port"
+                        .to_owned(),
+                );
+            }
         }
         Action::Drop(step) if step.listener.is_some() && step.acknowledging_fin => {
             report("a listener sends no FIN; remove acknowledging_fin".to_owned());

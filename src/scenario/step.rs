@@ -176,6 +176,9 @@ pub struct Connect {
     #[serde(default)]
     #[schemars(range(min = 0, max = 4096))]
     pub from_address: u32,
+    /// IP_LOCAL_PORT_RANGE of the socket, `LOW HIGH` (Linux 6.3): connect() chooses within it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_range: Option<String>,
     /// SO_REUSEADDR, set before bind() (default false, as the kernel's).
     #[serde(default)]
     pub reuse_address: bool,
@@ -221,7 +224,8 @@ pub struct SendBytes {
     pub end: End,
     /// What is sent.
     pub text: Option<String>,
-    /// How many bytes are sent instead of a text; 0 sends until the send buffer is full.
+    /// How many bytes are sent instead of a text; 0 sends until nothing moves: the send buffer is full, and the last that the
+    /// peer has said is that it takes no more (a window of 0).
     #[schemars(range(min = 0, max = 1_073_741_824))]
     pub bytes: Option<u64>,
     /// Default `ok`.

@@ -12,7 +12,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::SequenceError;
 use super::finding::{Came, Finding};
 use super::stage::{Connection, Stage, plain};
-use crate::lab::Side;
+use crate::lab::{Side, Unavailable};
+use crate::scenario::port_range;
 use crate::scenario::step::{Accept, Connect, Listen, Outcome, SideName, StopListening};
 use crate::tcp::{FourTuple, options};
 
@@ -94,6 +95,7 @@ impl Stage<'_> {
     fn begin_connect(&mut self, step: &Connect) -> Result<Came, SequenceError> {
         let remote = self.server_address(step.address, step.port);
         let socket = self.make_socket(SideName::Client, remote)?;
+        restrict(&socket, step)?;
         let begun = Instant::now();
         let result = self
             .bind(&socket, step)
@@ -181,6 +183,17 @@ impl Stage<'_> {
         };
         self.side(side).run(make)?.map_err(self.failed("socket"))
     }
+}
+
+/// Gives the socket the window of ports that the step asks for.
+fn restrict(socket: &Socket, step: &Connect) -> Result<(), Unavailable> {
+    let Some((low, high)) = step.port_range.as_deref().and_then(|text| port_range::parse(text).ok()) else {
+        return Ok(());
+    };
+    options::set_local_port_range(socket.as_fd(), low, high).map_err(|error| Unavailable {
+        reason: format!("this kernel does not take the socket option IP_LOCAL_PORT_RANGE: {error}"),
+        remedy: "use Linux 6.3 or later for scenarios that set it".to_owned(),
+    })
 }
 
 /// A side's address number `number`, from 1; the plan was checked to ask for no other.

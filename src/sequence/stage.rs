@@ -18,10 +18,12 @@ use crate::observe::Eyes;
 use crate::observe::counters::Snapshot;
 use crate::record::schema::SegmentSeen;
 use crate::scenario::step::{End, SideName};
-use crate::tcp::FourTuple;
+use crate::tcp::{FourTuple, Loss};
 
-/// How often a state or a counter is looked at while it is awaited.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How soon a state or a counter that is awaited is looked at again: a hundredth of the time that it has been awaited for,
+/// within these bounds. A wait of a minute then costs hundreds of looks and not tens of thousands.
+const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
+const LOOKS_A_WAIT: u32 = 100;
 /// How long poll(2) may sleep before the user's wish to stop is looked at.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -44,8 +46,18 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// As the end itself has it.
     pub(super) fn tuple(&self, end: &End) -> FourTuple {
         if end.server { self.server } else { self.client }
+    }
+
+    /// What the end sends, as the server's side sees it, where the tap is.
+    pub(super) fn on_the_tap(&self, end: &End) -> FourTuple {
+        if end.server {
+            self.server
+        } else {
+            self.server.reversed()
+        }
     }
 }
 
@@ -57,6 +69,8 @@ pub(super) struct Stage<'a> {
     pub(super) listeners: BTreeMap<String, Socket>,
     pub(super) connections: BTreeMap<String, Connection>,
     marks: BTreeMap<String, Snapshots>,
+    /// What each end or listener loses, and how many segments had been seen when that began.
+    pub(super) losses: BTreeMap<String, (Loss, usize)>,
     start: Snapshots,
     /// connect() calls that the kernel began to carry out.
     pub(super) opens: i64,
@@ -87,6 +101,7 @@ impl<'a> Stage<'a> {
             listeners: BTreeMap::new(),
             connections: BTreeMap::new(),
             marks: BTreeMap::new(),
+            losses: BTreeMap::new(),
             start,
             opens: 0,
             answers_since: 0,
@@ -133,21 +148,22 @@ impl<'a> Stage<'a> {
         self.connections.get(&end.connection)?.sockets[usize::from(end.server)].as_ref()
     }
 
-    /// Asks once a millisecond until there is an answer; None when the time is over or the user wants to stop.
+    /// Asks again and again until there is an answer; None when the time is over or the user wants to stop.
     pub(super) fn until<T>(
         &mut self,
         within: Duration,
         mut ask: impl FnMut(&mut Self) -> Result<Option<T>, SequenceError>,
     ) -> Result<Option<T>, SequenceError> {
-        let given_up = Instant::now() + within;
+        let begun = Instant::now();
         loop {
             if let Some(answer) = ask(self)? {
                 return Ok(Some(answer));
             }
-            if Instant::now() >= given_up || self.stopped() {
+            let waited = begun.elapsed();
+            if waited >= within || self.stopped() {
                 return Ok(None);
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep((waited / LOOKS_A_WAIT).clamp(LOOKS[0], LOOKS[1]));
         }
     }
 

@@ -15,6 +15,8 @@ use crate::tcp::CloseMode;
 
 /// Bytes moved at a time: the tap's queue must hold what they become.
 const PIECE: usize = 16 * 1024;
+/// How often the peer's window is looked at while the buffer is full.
+const LOOK: Duration = Duration::from_millis(2);
 /// How far an answer is behind what it answers.
 const BEHIND: u64 = 24 * 1024;
 /// The clock of initial sequence numbers (secure_tcp_seq in net/core/secure_seq.c; RFC 6528, 3, has it slower).
@@ -24,9 +26,6 @@ const KEPT: usize = 64;
 
 impl Stage<'_> {
     pub(super) fn send(&mut self, step: &SendBytes) -> Result<Finding, SequenceError> {
-        let Some(socket) = self.socket(&step.end) else {
-            return Ok(closed(&step.end));
-        };
         let given_up = Instant::now() + step.within.0;
         let total = step.text.as_ref().map_or(step.bytes, |text| Some(text.len() as u64));
         // 0 bytes: until there is no room.
@@ -37,20 +36,39 @@ impl Stage<'_> {
                 break Came::Ok;
             }
             let piece = piece(step.text.as_deref(), &step.end, sent, limit);
+            let Some(socket) = self.socket(&step.end) else {
+                return Ok(closed(&step.end));
+            };
             match (&mut &*socket).write(&piece) {
                 Ok(length) => sent += length as u64,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if limit.is_none() {
-                        break Came::Ok;
-                    }
-                    if !self.ready(socket, PollFlags::POLLOUT, given_up)? {
-                        break Came::Nothing(step.within.0);
+                    // The window is looked at before the socket is: what makes room comes with a window.
+                    let shut = limit.is_none() && self.window_is_shut(&step.end)?;
+                    let Some(socket) = self.socket(&step.end) else {
+                        return Ok(closed(&step.end));
+                    };
+                    let until = if limit.is_none() {
+                        Instant::now() + LOOK
+                    } else {
+                        given_up
+                    };
+                    match self.ready(socket, PollFlags::POLLOUT, until.min(given_up))? {
+                        true => {}
+                        false if shut => break Came::Ok,
+                        false if Instant::now() >= given_up || self.stopped() => break Came::Nothing(step.within.0),
+                        false => {}
                     }
                 }
                 Err(error) => break Came::of(&Err(error)),
             }
         };
         Ok(Finding::outcome(step.expect, came).with("bytes", sent))
+    }
+
+    /// Whether the last that the end's peer has said is that it takes no more.
+    fn window_is_shut(&mut self, end: &End) -> Result<bool, SequenceError> {
+        self.drain_tap()?;
+        Ok(self.last_window(&end.peer()) == Some(0))
     }
 
     pub(super) fn recv(&mut self, step: &Recv) -> Result<Finding, SequenceError> {

@@ -303,3 +303,158 @@ fn with_two_ways_the_answer_comes_over_the_other_link() {
     "#;
     met("lab = { topology = \"routed\" }", steps);
 }
+
+/// A lab with a router, its clients behind one address.
+fn behind_a_router(family: &str) -> String {
+    format!("[lab]\ntopology = \"nat\"\nfamily = \"{family}\"\nnat_ports = \"45000 45003\"")
+}
+
+#[test]
+fn a_crafted_segment_goes_through_the_router_either_way() {
+    for family in ["ipv4", "ipv6"] {
+        met(
+            &behind_a_router(family),
+            r#"
+            listen = {}
+            connect = { connection = "a" }
+            accept = { connection = "a" }
+            inject = { to = "a.server", flags = ["ack", "psh"], text = "crafted" }
+            recv = { end = "a.server", text = "crafted" }
+            connect = { connection = "b" }
+            accept = { connection = "b" }
+            inject = { to = "b.client", flags = ["ack", "psh"], text = "back" }
+            recv = { end = "b.client", text = "back" }
+            connect = { connection = "c" }
+            accept = { connection = "c" }
+            inject = { to = "c.server", flags = ["rst"] }
+            await_state = { end = "c.server", state = "ABSENT" }
+            expect_state = { end = "c.client", state = "ESTABLISHED" }
+            connect = { connection = "d" }
+            accept = { connection = "d" }
+            inject = { to = "d.client", flags = ["rst"] }
+            await_state = { end = "d.client", state = "ABSENT" }
+            "#,
+        );
+    }
+}
+
+#[test]
+fn what_the_router_takes_for_invalid_is_told_and_not_taken_for_sent() {
+    for family in ["ipv4", "ipv6"] {
+        let conducted = conducted(
+            &behind_a_router(family),
+            r#"
+            listen = {}
+            connect = { connection = "a" }
+            accept = { connection = "a" }
+            inject = { to = "a.server", flags = ["ack"], seq = 1000000000 }
+            "#,
+        );
+        let last = conducted.steps.last().unwrap();
+        assert_eq!(last.status, Some(Status::Unmet), "{family}: {last:?}");
+        assert!(last.actual.as_ref().unwrap().contains("router"), "{last:?}");
+    }
+}
+
+#[test]
+fn a_captured_segment_is_sent_again_through_the_router() {
+    for family in ["ipv4", "ipv6"] {
+        met(
+            &behind_a_router(family),
+            r#"
+            listen = {}
+            connect = { connection = "a" }
+            accept = { connection = "a" }
+            send = { end = "a.client", text = "once" }
+            recv = { end = "a.server", text = "once" }
+            replay = { of = "a.client", with = ["psh"] }
+            await_segment = { from = "a.server", with = ["ack"] }
+            send = { end = "a.server", text = "back" }
+            recv = { end = "a.client", text = "back" }
+            mark = { moment = "before" }
+            replay = { of = "a.server", with = ["psh"] }
+            await_counter = { side = "client", name = "InSegs", since = "before", at_least = 1 }
+            await_segment = { from = "a.client", with = ["ack"] }
+            "#,
+        );
+    }
+}
+
+#[test]
+fn a_loss_ends_once_so_many_segments_are_lost() {
+    for lab in LABS {
+        let conducted = met(
+            lab,
+            r#"
+            listen = {}
+            connect = { connection = "a" }
+            accept = { connection = "a" }
+            close = { end = "a.client", mode = "graceful" }
+            recv = { end = "a.server", expect = "eof" }
+            drop = { end = "a.server", with = ["ack"], without = ["syn", "rst"] }
+            shutdown = { end = "a.server" }
+            as = "lost" ; undrop = { end = "a.server", after = 2 }
+            await_state = { end = "a.server", state = "ABSENT" }
+            "#,
+        );
+        assert_eq!(conducted.captured["lost"]["count"], 2, "{lab}");
+        let fins = |segment: &&crate::record::schema::SegmentSeen| {
+            segment.flags.contains("FIN") && segment.from.ends_with(":7000")
+        };
+        assert_eq!(
+            conducted.segments.iter().filter(fins).count(),
+            3,
+            "{lab}: the FIN and twice more"
+        );
+    }
+}
+
+#[test]
+fn a_loss_that_does_not_come_is_not_met() {
+    let conducted = conducted(
+        LABS[0],
+        r#"
+        listen = {}
+        drop = { listener = "main", with = ["rst"] }
+        connect = { connection = "a" }
+        undrop = { listener = "main", after = 1, within = "20ms" }
+        "#,
+    );
+    let last = conducted.steps.last().unwrap();
+    assert_eq!(
+        (last.status, last.actual.as_deref()),
+        (Some(Status::Unmet), Some("0 lost"))
+    );
+}
+
+#[test]
+fn sockets_with_windows_of_their_own_choose_ports_within_them() {
+    let conducted = met(
+        "[sysctl.client]\n\"net.ipv4.ip_local_port_range\" = \"40000 40019\"",
+        r#"
+        listen = {}
+        as = "a" ; connect = { connection = "a", port_range = "40003 40003" }
+        connect = { connection = "b", port_range = "40003 40003", expect = "EADDRNOTAVAIL" }
+        as = "c" ; connect = { connection = "c", port_range = "40004 40004" }
+        "#,
+    );
+    assert_eq!(
+        (&conducted.captured["a"]["port"], &conducted.captured["c"]["port"]),
+        (&40003.into(), &40004.into())
+    );
+}
+
+#[test]
+fn a_buffer_is_full_when_the_peer_takes_no_more() {
+    let conducted = met(
+        LABS[0],
+        r#"
+        listen = {}
+        connect = { connection = "a" }
+        accept = { connection = "a" }
+        as = "filled" ; send = { end = "a.client", bytes = 0 }
+        as = "again" ; send = { end = "a.client", bytes = 0 }
+        "#,
+    );
+    assert_eq!(conducted.captured["again"]["bytes"], 0, "{:?}", conducted.captured);
+}

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use nix::libc;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -9,15 +10,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::SequenceError;
 use super::finding::{Came, Finding};
 use super::segment::Segment;
-use super::stage::Stage;
+use super::stage::{Stage, plain};
 use super::tap;
-use crate::scenario::step::{AwaitSegment, End, Flag, Inject, Lose, Outcome, Replay, SideName, Undrop};
-use crate::tcp::Loss;
+use crate::scenario::step::{AwaitSegment, End, Flag, Inject, Lose, Outcome, Replay, SideName, Undrop, WITHIN};
+use crate::tcp::{FourTuple, Loss};
 
 /// What fits one packet of a link of 1500 bytes, headers of IPv6 and timestamps included.
 const FITS: usize = 1400;
 /// The window that a crafted segment offers.
 const WINDOW: u16 = 0xffff;
+/// How long a segment may take through a router of the lab.
+const PASSES: Duration = Duration::from_secs(1);
 
 impl Stage<'_> {
     pub(super) fn lose(&mut self, step: &Lose) -> Result<Finding, SequenceError> {
@@ -38,17 +41,52 @@ impl Stage<'_> {
         };
         let attached = socket.attach_filter(&loss.program());
         attached.map_err(self.failed("setsockopt(SO_ATTACH_FILTER)"))?;
+        let since = self.seen().len();
+        let loser = loser(step.end.as_ref(), step.listener.as_deref());
+        self.losses.insert(loser, (loss, since));
         Ok(Finding::done())
     }
 
     pub(super) fn lose_nothing(&mut self, step: &Undrop) -> Result<Finding, SequenceError> {
+        let within = step.within.map_or(WITHIN, |within| within.0);
+        let mut lost = 0;
+        self.until(within, |stage| {
+            stage.drain_tap()?;
+            lost = stage.lost(step);
+            Ok((lost >= step.after as usize).then_some(()))
+        })?;
         let Some(socket) = self.filtered(step.end.as_ref(), step.listener.as_deref()) else {
             return Ok(Finding::impossible("it has no socket"));
         };
         socket
             .detach_filter()
             .map_err(self.failed("setsockopt(SO_DETACH_FILTER)"))?;
-        Ok(Finding::done())
+        Ok(match step.after {
+            0 => Finding::done(),
+            after => Finding::new(
+                format!("{after} lost or more"),
+                format!("{lost} lost"),
+                lost >= after as usize,
+            ),
+        }
+        .with("count", lost))
+    }
+
+    /// How many segments the step's filter has lost: the tap sees them before it does.
+    fn lost(&self, step: &Undrop) -> usize {
+        let Some((loss, since)) = self.losses.get(&loser(step.end.as_ref(), step.listener.as_deref())) else {
+            return 0;
+        };
+        let end = step.end.as_ref();
+        let sent_to = end.and_then(|end| Some(self.connection(&end.connection)?.on_the_tap(&end.peer())));
+        let listens = self
+            .filtered(None, step.listener.as_deref())
+            .and_then(|socket| socket.local_addr().ok()?.as_socket());
+        self.seen()[*since..]
+            .iter()
+            .filter(|segment| sent_to == Some(segment.tuple) || listens.map(plain) == Some(segment.tuple.remote))
+            .filter(|segment| loss.takes(segment.flags, segment.ack))
+            .count()
     }
 
     /// The socket that takes a filter.
@@ -67,7 +105,8 @@ impl Stage<'_> {
                 step.to.connection
             )));
         };
-        let mut tuple = connection.tuple(&step.to).reversed();
+        // As the alleged sender has it: a router between changes it as it changes the sender's own.
+        let mut tuple = connection.tuple(&step.to.peer());
         if let Some(port) = step.from_port {
             tuple.local.set_port(port);
         }
@@ -90,7 +129,14 @@ impl Stage<'_> {
             timestamps,
             payload: step.text.clone().into_bytes(),
         };
-        self.put(step.to.side().other(), &segment)
+        let mut seen_as = connection.on_the_tap(&step.to.peer());
+        // Which of its own the router gives for another port, nobody knows.
+        seen_as.local.set_port(if step.from_port.is_some() {
+            0
+        } else {
+            seen_as.local.port()
+        });
+        self.put(step.to.side().other(), &segment, seen_as)
     }
 
     pub(super) fn replay(&mut self, step: &Replay) -> Result<Finding, SequenceError> {
@@ -102,7 +148,12 @@ impl Stage<'_> {
             Some(segment) => {
                 let next = step.into.as_ref().and_then(|into| self.next_of(into));
                 let behind = next.map(|next| next.wrapping_sub(segment.ack) as i32);
-                let finding = self.put(step.of.side(), &segment)?;
+                let sender = step.into.as_ref().map_or(step.of.clone(), End::peer);
+                let Some(tuple) = self.connection(&sender.connection).map(|it| it.tuple(&sender)) else {
+                    return Ok(Finding::impossible(format!("`{}` is not connected", sender.connection)));
+                };
+                let seen_as = segment.tuple;
+                let finding = self.put(step.of.side(), &Segment { tuple, ..segment }, seen_as)?;
                 Ok(match behind {
                     Some(behind) => finding.with("ack_behind", behind),
                     None => finding,
@@ -125,7 +176,10 @@ impl Stage<'_> {
                 tap::flags(Flag::bits(without))
             ),
         };
-        let Some(tuple) = self.connection(&step.from.connection).map(|it| it.tuple(&step.from)) else {
+        let Some(tuple) = self
+            .connection(&step.from.connection)
+            .map(|it| it.on_the_tap(&step.from))
+        else {
             return Ok(Finding::impossible(format!(
                 "`{}` is not connected",
                 step.from.connection
@@ -151,18 +205,20 @@ impl Stage<'_> {
                     .filter(|segment| segment.tuple == tuple)
                     .map(|segment| tap::flags(segment.flags))
                     .collect();
+                let flags = others.join(", ");
                 let came = match others.as_slice() {
                     [] => Came::Nothing(step.within.0).name(),
-                    others => others.join(", "),
+                    _ => flags.clone(),
                 };
-                Finding::new(expected, came, false)
+                Finding::new(expected, came, false).with("flags", flags)
             }
         };
         Ok(finding)
     }
 
-    /// Sends a segment from a raw socket on a side. Nothing of the side's own TCP knows of it.
-    fn put(&mut self, from: SideName, segment: &Segment) -> Result<Finding, SequenceError> {
+    /// Sends a segment from a raw socket on a side. Nothing of the side's own TCP knows of it. A router that translates must
+    /// take it for one of the connection's, and not all are: then it does not come as `seen_as` (port 0: any).
+    fn put(&mut self, from: SideName, segment: &Segment, seen_as: FourTuple) -> Result<Finding, SequenceError> {
         let Some(packet) = segment.packet() else {
             return Ok(Finding::impossible("the segment does not fit a packet"));
         };
@@ -172,16 +228,38 @@ impl Stage<'_> {
         let sent = self.side(from).run(|| send_raw(&packet, to))?;
         sent.map_err(self.failed("sendto(raw socket)"))?;
         self.answers_since = since;
+        let arrived = !self.lab.translates() || from == SideName::Server || self.arrives(segment, seen_as)?;
         Ok(Finding::outcome(Outcome::Ok, Came::Ok)
+            .provided(arrived, || {
+                "the router did not pass it on as the connection's: its connection tracking takes it for invalid"
+                    .to_owned()
+            })
             .with("seq", segment.seq)
             .with("bytes", segment.payload.len()))
+    }
+
+    /// Whether a segment of the client comes to the server's side as what it is to be seen as.
+    fn arrives(&mut self, segment: &Segment, seen_as: FourTuple) -> Result<bool, SequenceError> {
+        let since = self.answers_since;
+        let came = self.until(PASSES, |stage| {
+            stage.drain_tap()?;
+            let it = |seen: &&Segment| {
+                let mut tuple = seen.tuple;
+                if seen_as.local.port() == 0 {
+                    tuple.local.set_port(0);
+                }
+                tuple == seen_as && (seen.flags, seen.seq) == (segment.flags, segment.seq)
+            };
+            Ok(stage.seen()[since..].iter().find(it).map(drop))
+        })?;
+        Ok(came.is_some())
     }
 
     /// The segments of an end's connection that it sent, last first.
     fn sent_by<'s>(&'s self, end: &End) -> impl Iterator<Item = &'s Segment> + Clone + use<'s> {
         let (tuple, since) = self
             .connection(&end.connection)
-            .map_or((None, 0), |it| (Some(it.tuple(end)), it.since));
+            .map_or((None, 0), |it| (Some(it.on_the_tap(end)), it.since));
         self.seen()[since..]
             .iter()
             .rev()
@@ -207,6 +285,10 @@ impl Stage<'_> {
         Some(self.next_of(end)?.wrapping_add(u32::from(!sent)))
     }
 
+    pub(super) fn last_window(&self, end: &End) -> Option<u16> {
+        self.sent_by(end).next().map(|segment| segment.window)
+    }
+
     fn last_timestamp(&self, end: &End) -> Option<u32> {
         self.sent_by(end)
             .find_map(|segment| segment.timestamps)
@@ -220,14 +302,14 @@ impl Stage<'_> {
     /// The captured segment of `of` that holds the number which `into` expects next, cut to begin there.
     fn piece_for(&self, of: &End, into: &End) -> Option<Segment> {
         let (old, new) = (self.connection(&of.connection)?, self.connection(&into.connection)?);
-        if old.tuple(of).reversed() != new.tuple(into) {
+        if old.on_the_tap(of) != new.on_the_tap(&into.peer()) {
             return None;
         }
         let expected = self.expects(into)?;
         let before = |segment: &Segment| expected.wrapping_sub(segment.seq) as usize;
         let segment = self.seen()[old.since..new.since]
             .iter()
-            .find(|segment| segment.tuple == old.tuple(of) && before(segment) < segment.payload.len())?;
+            .find(|segment| segment.tuple == old.on_the_tap(of) && before(segment) < segment.payload.len())?;
         let payload = &segment.payload[before(segment)..];
         Some(Segment {
             seq: expected,
@@ -235,6 +317,11 @@ impl Stage<'_> {
             ..segment.clone()
         })
     }
+}
+
+/// By what name a filter is remembered.
+fn loser(end: Option<&End>, listener: Option<&str>) -> String {
+    end.map_or_else(|| format!("listener {}", listener.unwrap_or_default()), End::to_string)
 }
 
 fn fits(segment: &Segment, with: &[Flag], without: &[Flag]) -> bool {

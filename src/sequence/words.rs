@@ -16,7 +16,7 @@ pub(super) fn of(action: &Action) -> String {
         Action::Accept(step) => step.connection.clone(),
         Action::Send(step) => match (&step.text, step.bytes) {
             (Some(text), _) => format!("{} `{text}`", step.end),
-            (None, Some(0) | None) => format!("{} until the buffer is full", step.end),
+            (None, Some(0) | None) => format!("{} until nothing moves", step.end),
             (None, Some(bytes)) => format!("{} {bytes} bytes", step.end),
         },
         Action::Recv(step) => step.end.to_string(),
@@ -27,7 +27,7 @@ pub(super) fn of(action: &Action) -> String {
             None => format!("{}, {}", step.end, step.mode),
         },
         Action::Drop(step) => lose(step),
-        Action::Undrop(Undrop { end, listener }) => whom(end.as_ref(), listener.as_deref()),
+        Action::Undrop(step) => undrop(step),
         Action::ExpectState(step) | Action::AwaitState(step) => step.end.to_string(),
         Action::ExpectCounter(step) | Action::AwaitCounter(step) => format!("{} {}", step.side, step.name),
         Action::Mark(step) => step.moment.clone(),
@@ -51,7 +51,18 @@ fn connect(step: &Connect) -> String {
     if step.from_port > 0 {
         words.push_str(&format!(" from port {}", step.from_port));
     }
+    if let Some(range) = &step.port_range {
+        words.push_str(&format!(" from ports {range}"));
+    }
     words
+}
+
+fn undrop(step: &Undrop) -> String {
+    let whom = whom(step.end.as_ref(), step.listener.as_deref());
+    match step.after {
+        0 => whom,
+        after => format!("{whom} after {after} lost"),
+    }
 }
 
 fn lose(step: &Lose) -> String {

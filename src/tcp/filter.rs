@@ -35,6 +35,15 @@ pub struct Loss {
 type Instruction = (u16, u8, u8, u32);
 
 impl Loss {
+    /// Whether a segment of these flags and this acknowledgement number is lost: what [`Loss::program`] answers.
+    #[must_use]
+    pub fn takes(self, flags: u8, acknowledges: u32) -> bool {
+        flags & (self.with | self.without) == self.with
+            && self
+                .acknowledging
+                .is_none_or(|number| u32::from(flags) & ACK == ACK && acknowledges == number)
+    }
+
     /// The program to attach.
     #[must_use]
     pub fn program(self) -> Vec<SockFilter> {
@@ -102,6 +111,7 @@ mod tests {
                 && flags & without == 0
                 && acknowledging.is_none_or(|number| flags & 0x10 != 0 && number == ack);
             prop_assert_eq!(loses(&loss.instructions(), &header), described);
+            prop_assert_eq!(loss.takes(flags, ack), described);
         }
     }
 }

@@ -31,6 +31,14 @@ pub struct Undrop {
     pub end: Option<End>,
     #[schemars(regex(pattern = ID_PATTERN))]
     pub listener: Option<String>,
+    /// Once so many segments have been lost since the `drop` (default 0: at once). A classic BPF filter cannot count: they are
+    /// counted as they come, so that further ones may be lost where they follow within a millisecond.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1000))]
+    pub after: u32,
+    /// How long to wait for them; with `after` only (default 10s).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<Span>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -110,6 +110,21 @@ fn steps_that_mean_nothing_are_refused() {
             "beyond client.addresses",
         ),
         (
+            "connection = \"a\" }\n[[step]]\naccept",
+            "connection = \"a\", port_range = \"9 8\" }\n[[step]]\naccept",
+            "LOW ≤ HIGH",
+        ),
+        (
+            "connection = \"a\" }\n[[step]]\naccept",
+            "connection = \"a\", port_range = \"8 9\", from_port = 8 }\n[[step]]\naccept",
+            "one of port_range and from_port",
+        ),
+        (
+            "[[step]]\nrecv",
+            "[[step]]\nundrop = { end = \"a.server\", within = \"1s\" }\n[[step]]\nrecv",
+            "nothing is waited for",
+        ),
+        (
             "[[step]]\nlisten",
             "[lab]\ntopology = \"host\"\n[[step]]\nlisten",
             "choose topology",
