@@ -34,7 +34,7 @@ pub use self::closings::{
 pub use self::connects::{Connects, ConnectsCost, ConnectsFailed, ConnectsTo};
 pub use self::environment::{Clock, Environment, SideSysctls};
 pub use self::exec::{
-    ExecConnections, ExecEnd, ExecEndKind, ExecForecast, ExecPorts, ExecRan, ExecServer,
+    ExecConnections, ExecEnd, ExecEndKind, ExecForecast, ExecForecastOf, ExecPorts, ExecRan, ExecServer,
 };
 pub use self::kernel::{Counters, Memory, SlabRow};
 pub use self::latency::{BriefLatency, ByFillRow, Counts, Distribution, Latencies, Latency};
