@@ -7,6 +7,7 @@ mod support;
 mod clients;
 mod figures;
 mod misbehaving;
+mod options;
 mod servers;
 
 use std::path::Path;
