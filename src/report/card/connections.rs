@@ -7,7 +7,7 @@ use super::super::terminal::BODY;
 use crate::record::schema::{Closings, ExecRan, Latency, Record};
 
 /// From this many times the even pace on, connections came in bursts.
-const BURSTS: f64 = 1.5;
+const BURSTS: f64 = 1.25;
 
 pub(super) fn lines(record: &Record, exec: &ExecRan) -> Vec<String> {
     let connections = &exec.connections;

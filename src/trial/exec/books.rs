@@ -287,7 +287,11 @@ fn unknown(exec: &Exec<'_>, results: &Results, connections: &ExecConnections) ->
     }
     if let Some(closings) = &results.closings {
         unknown.extend(closings.incomplete.iter().cloned());
-        if closings.lifetime.is_some() && closings.idle_before_close.is_none() {
+        let server_tells = results
+            .served
+            .as_ref()
+            .is_some_and(|served| served.conversations.is_some());
+        if closings.lifetime.is_some() && closings.idle_before_close.is_none() && !server_tells {
             unknown.push(
                 "how long connections were idle before their end: the segments that ended them carry no timestamps"
                     .into(),
