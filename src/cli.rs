@@ -10,7 +10,7 @@ use linger::load::{Choice, Pacing};
 use linger::scenario::spec::Topology;
 use linger::trial::Tuning;
 
-pub(crate) use exec::{Exec, TraceWay};
+pub(crate) use exec::{Exec, ServerCloser, TraceWay};
 
 /// Reproduce, measure and gate TCP TIME_WAIT and ephemeral-port exhaustion, in a throw-away lab, without root.
 #[derive(Debug, Parser)]

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::LabTopology;
-use linger::scenario::spec::Protocol;
+use linger::scenario::spec::{Protocol, Topology};
 
 #[derive(Debug, Args)]
 #[command(after_help = EXEC_HELP)]
@@ -18,7 +17,7 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) server_exec: Option<String>,
     /// How long a real server may take until it listens
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", requires = "server_exec", value_parser = humantime::parse_duration)]
     pub(crate) server_within: std::time::Duration,
     /// The server's port (default: the protocol's own: echo 7, http 80, mysql 3306, memcached 11211, redis 6379)
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -37,10 +36,10 @@ pub(crate) struct Exec {
     pub(crate) max_requests: Option<String>,
     /// The built-in server: who is to close first, client (default: it waits) or server (after each request, or --max-requests)
     #[arg(long, value_name = "SIDE", conflicts_with = "server_exec")]
-    pub(crate) closer: Option<String>,
-    /// The built-in server: how it closes where it closes first: graceful (default), abortive, half-close
+    pub(crate) closer: Option<ServerCloser>,
+    /// The built-in server: how it closes with --closer server (default: graceful)
     #[arg(long, value_name = "MODE", conflicts_with = "server_exec")]
-    pub(crate) mode: Option<String>,
+    pub(crate) mode: Option<ServerCloseMode>,
     /// The built-in server: bytes of http's body, of echo's reply (else what was sent), of the key `linger` (default 1)
     #[arg(long, value_name = "N", conflicts_with = "server_exec")]
     pub(crate) response_bytes: Option<String>,
@@ -49,8 +48,8 @@ pub(crate) struct Exec {
     pub(crate) set: Vec<String>,
     /// The lab's topology
     #[arg(long, value_name = "TOPOLOGY")]
-    pub(crate) lab: Option<LabTopology>,
-    /// End the program with all that it started after so long (exit code 124)
+    pub(crate) lab: Option<ExecLab>,
+    /// End the program with all that it started after so long (exit code 124); 0s: never
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Option<std::time::Duration>,
     /// Run it N times, each in a fresh lab (default 1; 10 with --against)
@@ -90,6 +89,50 @@ pub(crate) enum TraceWay {
     Notify,
     /// ptrace(2): the program can trace nothing itself, and runs more slowly
     Ptrace,
+}
+
+/// Who is to close first, as scenarios have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServerCloser {
+    /// The server waits for the program's close
+    Client,
+    /// The server closes after each request, or after --max-requests
+    Server,
+}
+
+/// Close modes that are the server's; those with a quit are the client's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServerCloseMode {
+    /// FIN
+    Graceful,
+    /// RST
+    Abortive,
+    /// FIN, then read to the program's
+    HalfClose,
+}
+
+/// Topologies with namespaces of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExecLab {
+    /// Client and server in one network namespace
+    Loopback,
+    /// A network namespace each, joined by a veth pair
+    Pair,
+    /// A router between that gives all clients one address
+    Nat,
+    /// Two links: the answers take another way
+    Routed,
+}
+
+impl From<ExecLab> for Topology {
+    fn from(topology: ExecLab) -> Self {
+        match topology {
+            ExecLab::Loopback => Self::Loopback,
+            ExecLab::Pair => Self::Pair,
+            ExecLab::Nat => Self::Nat,
+            ExecLab::Routed => Self::Routed,
+        }
+    }
 }
 
 /// spec::Protocol as clap lists it, without that of silence.

@@ -29,11 +29,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::closings::{
-    BothEnds, ClientWaited, ClosedFirst, Closings, Concurrency, ConcurrencyPoint, TimeWaitExpected,
+    BothEnds, ClientWaited, ClosedFirst, Closings, Concurrency, ConcurrencyPoint, Openings, TimeWaitExpected,
 };
 pub use self::connects::{Connects, ConnectsCost, ConnectsFailed, ConnectsTo};
 pub use self::environment::{Clock, Environment, SideSysctls};
-pub use self::exec::{ExecConnections, ExecEnd, ExecEndKind, ExecForecast, ExecPorts, ExecRan, ExecServer};
+pub use self::exec::{
+    ExecConnections, ExecEnd, ExecEndKind, ExecForecast, ExecForecastOf, ExecPorts, ExecRan, ExecServer,
+};
 pub use self::kernel::{Counters, Memory, SlabRow};
 pub use self::latency::{BriefLatency, ByFillRow, Counts, Distribution, Latencies, Latency};
 pub use self::ledger::{Ledger, LedgerRow};

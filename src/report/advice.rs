@@ -3,12 +3,12 @@
 use std::fmt;
 
 use super::number;
-use crate::record::schema::{ClosedFirst, Closings, ExecEndKind, ExecRan, Record};
+use crate::record::schema::{ClosedFirst, Closings, Connects, ExecEndKind, ExecRan, Record};
 
 /// From this share on it is how the program closes, and not a few connections of it.
 const MOSTLY: f64 = 0.5;
 /// Fewer connections than these say nothing of how a program goes about with connections.
-const FEW: u64 = 10;
+pub(super) const FEW: u64 = 10;
 /// From this many connections a request on, connections are not kept: most of them served one request or two.
 const CHURNS: f64 = 0.5;
 
@@ -23,6 +23,11 @@ pub enum Advice {
         ceiling_per_second: f64,
         after_seconds: f64,
     },
+    /// Not at its pace over all, but at that of its busiest time.
+    ExhaustsInBursts {
+        burst_per_second: f64,
+        ceiling_per_second: f64,
+    },
     /// The client holds TIME_WAIT; `idle` connections would have served.
     ClientClosesFirst {
         share: f64,
@@ -35,7 +40,8 @@ pub enum Advice {
         connections: u64,
         requests: u64,
         per_request: f64,
-        idle: u64,
+        /// None where nobody saw how many were open at once.
+        idle: Option<u64>,
     },
     /// The client ends connections by RST.
     Resets { connections: u64, of: u64 },
@@ -69,13 +75,20 @@ pub fn advise(record: &Record) -> Vec<Advice> {
             server: exec.server.address.clone(),
         }];
     }
-    advice.extend(exhaustion(exec));
+    advice.extend(exhaustion(record, exec));
     if let Some(closings) = record.closings.as_ref().filter(|_| opened >= FEW) {
         advice.extend(closing(exec, closings, opened));
     }
     advice.extend(churn(record, exec, opened));
     advice.extend(manners(record, exec, opened));
     advice
+}
+
+/// Attempts of which no errno was seen and to which, by the wire, nothing answered: the program gave them up, or waits still.
+fn unanswered(connects: &Connects, record: &Record) -> u64 {
+    let open = connects.unknown.saturating_add(connects.connecting_at_end);
+    let seen = |closings: &Closings| closings.unanswered.saturating_add(closings.abandoned);
+    record.closings.as_ref().map_or(0, seen).min(open)
 }
 
 fn failures(record: &Record, exec: &ExecRan) -> Vec<Advice> {
@@ -85,12 +98,15 @@ fn failures(record: &Record, exec: &ExecRan) -> Vec<Advice> {
             let failed = connects.failed.iter();
             failed
                 .map(|failed| (failed.errno.clone(), failed.count))
-                .chain([later])
+                .chain([later, ("unanswered".to_owned(), unanswered(connects, record))])
                 .collect()
         }
         (None, Some(closings)) => vec![
             ("refused".to_owned(), closings.refused),
-            ("unanswered".to_owned(), closings.unanswered),
+            (
+                "unanswered".to_owned(),
+                closings.unanswered.saturating_add(closings.abandoned),
+            ),
         ],
         (None, None) => vec![("after the SYN".to_owned(), exec.connections.failed.unwrap_or(0))],
     };
@@ -110,12 +126,25 @@ fn failures(record: &Record, exec: &ExecRan) -> Vec<Advice> {
     no_port.into_iter().chain(others).collect()
 }
 
-fn exhaustion(exec: &ExecRan) -> Option<Advice> {
+/// What would come of it. Where it has come already, [`failures`] tells.
+fn exhaustion(record: &Record, exec: &ExecRan) -> Option<Advice> {
     let forecast = exec.forecast.as_ref()?;
-    Some(Advice::Exhausts {
-        holding_per_second: forecast.holding_per_second,
-        ceiling_per_second: forecast.ceiling_per_second?,
-        after_seconds: forecast.exhausted_after_seconds?,
+    let ceiling_per_second = forecast.ceiling_per_second?;
+    if exec.ports.not_found.is_some_and(|calls| calls > 0) {
+        return None;
+    }
+    if let Some(after_seconds) = forecast.exhausted_after_seconds {
+        return Some(Advice::Exhausts {
+            holding_per_second: forecast.holding_per_second,
+            ceiling_per_second,
+            after_seconds,
+        });
+    }
+    let openings = record.closings.as_ref()?.openings?;
+    let burst_per_second = openings.busiest as f64 / openings.busiest_seconds;
+    (burst_per_second > ceiling_per_second).then_some(Advice::ExhaustsInBursts {
+        burst_per_second,
+        ceiling_per_second,
     })
 }
 
@@ -161,8 +190,8 @@ fn churn(record: &Record, exec: &ExecRan, opened: u64) -> Option<Advice> {
     let idle = record
         .closings
         .as_ref()
-        .map_or(1, |closings| closings.concurrency.peak.max(1));
-    Some(if per_request >= CHURNS && opened > idle {
+        .map(|closings| closings.concurrency.peak.max(1));
+    Some(if per_request >= CHURNS && opened > idle.unwrap_or(1) {
         Advice::NotKept {
             connections: opened,
             requests,
@@ -231,6 +260,15 @@ impl fmt::Display for Advice {
                 number::forecast(*after_seconds),
                 number::rate(*ceiling_per_second),
             ),
+            Self::ExhaustsInBursts {
+                burst_per_second,
+                ceiling_per_second,
+            } => write!(
+                f,
+                "opens up to {} in bursts, above the ceiling of {}: fit for bursts, not for that pace throughout",
+                number::rate(*burst_per_second),
+                number::rate(*ceiling_per_second),
+            ),
             Self::ClientClosesFirst {
                 share,
                 connections,
@@ -251,10 +289,13 @@ impl fmt::Display for Advice {
                 idle,
             } => write!(
                 f,
-                "opens {per_request:.2} connections a request ({} for {}): {} kept open would have served",
+                "opens {per_request:.2} connections a request ({} for {}){}",
                 count(*connections),
                 number::things(*requests, "request"),
-                number::things(*idle, "connection"),
+                idle.map_or(String::new(), |idle| format!(
+                    ": {} kept open would have served",
+                    number::things(idle, "connection")
+                )),
             ),
             Self::Resets { connections, of } => write!(
                 f,
@@ -329,77 +370,4 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::fixture;
-    use proptest::prelude::*;
-
-    fn told(record: &Record) -> Vec<String> {
-        advise(record).iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn a_connection_a_request_closed_by_the_client_is_told_with_the_ceiling_and_what_would_have_served() {
-        let told = told(&fixture::exec());
-        assert_eq!(
-            told,
-            [
-                "leaves 900 ports a second in TIME_WAIT: kept up, connect() fails with EADDRNOTAVAIL after 31 s; 462.6 \
-                 conn/s is the ceiling",
-                "closes first on 100 % of 2,000 connections: 462.6 conn/s to one destination is the ceiling; let the server \
-                 close, or keep 8 connections idle",
-                "opens 1.00 connections a request (2,000 for 2,000 requests): 8 connections kept open would have served",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_pool_is_told_that_it_keeps_its_connections() {
-        let mut record = fixture::exec();
-        let exec = record.exec.as_mut().unwrap();
-        exec.connections.opened = Some(8);
-        exec.connections.per_request = Some(0.004);
-        exec.forecast = None;
-        assert_eq!(
-            told(&record),
-            ["keeps its connections: 2,000 requests on 8 connections"]
-        );
-    }
-
-    #[test]
-    fn a_program_that_connects_to_nothing_is_told_where_the_server_is() {
-        let mut record = fixture::exec();
-        record.closings = None;
-        let exec = record.exec.as_mut().unwrap();
-        exec.connections = Default::default();
-        exec.forecast = None;
-        assert!(told(&record)[0].contains("opened no connection to 10.2.0.1:80"));
-    }
-
-    #[test]
-    fn a_load_of_our_own_gets_no_advice() {
-        assert!(advise(&fixture::exhaustion()).is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_was_counted_something_can_be_said_of_it(
-            opened: Option<u64>, failed: Option<u64>, requests: Option<u64>, per_request: Option<f64>, share: Option<f64>,
-            quit in 0..u64::MAX / 4, peak: u64,
-        ) {
-            let mut record = fixture::exec();
-            let exec = record.exec.as_mut().unwrap();
-            exec.connections.opened = opened;
-            exec.connections.failed = failed;
-            exec.connections.requests = requests;
-            exec.connections.per_request = per_request;
-            exec.connections.client_first_share = share;
-            exec.server.protocol = "redis".into();
-            record.closings.as_mut().unwrap().concurrency.peak = peak;
-            record.server.as_mut().unwrap().conversations.as_mut().unwrap().quit = quit;
-            for line in told(&record) {
-                prop_assert!(!line.is_empty());
-            }
-        }
-    }
-}
+mod tests;

@@ -2,6 +2,10 @@
 //!
 //! What the record lacks is left out or told as unknown, never shown as 0.
 
+mod connections;
+mod ports;
+
+use self::connections::spread;
 use super::advice::{advise, percent};
 use super::measured::time_wait;
 use super::over_time::over_time;
@@ -10,21 +14,21 @@ use super::table::{aligned, wrapped};
 use super::terminal::{BODY, Screen};
 use super::trust::ledger;
 use super::{asked, number};
-use crate::record::schema::{Closings, Connects, ExecEnd, ExecEndKind, ExecRan, Latency, Record};
+use crate::record::schema::{Closings, Connects, ExecEnd, ExecEndKind, ExecRan, Record};
 
 /// Renders one record of `linger exec`.
 #[must_use]
 pub(super) fn card(record: &Record, style: Style) -> String {
     let mut screen = Screen::new(style);
     let Some(exec) = &record.exec else {
-        return super::terminal::plain_trial(record, style);
+        return not_run(record, screen);
     };
     screen.section("command", wrapped(&exec.command.join(" "), BODY));
     screen.section("ended", wrapped(&ended(exec), BODY));
-    screen.section("server", wrapped(&server(exec), BODY));
+    screen.section("server", wrapped(&server(record, exec), BODY));
     screen.section("lab", asked::lab(record));
     screen.gap();
-    screen.section("connections", connections(record, exec));
+    screen.section("connections", connections::lines(record, exec));
     screen.section(
         "closed first",
         record.closings.as_ref().map(closed_first).unwrap_or_default(),
@@ -34,7 +38,7 @@ pub(super) fn card(record: &Record, style: Style) -> String {
         "TIME_WAIT",
         record.time_wait.as_ref().map(time_wait).unwrap_or_default(),
     );
-    screen.section("ports", ports(exec));
+    screen.section("ports", ports::lines(exec));
     screen.section("connect()", failures(record, exec));
     screen.gap();
     screen.section("over time", over_time(&record.timeline, style));
@@ -45,6 +49,37 @@ pub(super) fn card(record: &Record, style: Style) -> String {
     screen.section("doubts", doubts(record));
     screen.section("advice", points(advise(record).iter().map(ToString::to_string)));
     screen.text
+}
+
+/// Where the lab or the server could not be had: what was to run, and why it did not.
+fn not_run(record: &Record, mut screen: Screen) -> String {
+    let text = |pointer| record.scenario.pointer(pointer).and_then(serde_json::Value::as_str);
+    screen.section("command", wrapped(text("/exec/command").unwrap_or_default(), BODY));
+    let server = text("/exec/server").map(|server| match server {
+        "built-in" => format!("built in, {}", text("/exec/protocol").unwrap_or("none")),
+        command => format!("`{command}`"),
+    });
+    screen.section("server", wrapped(&server.unwrap_or_default(), BODY));
+    screen.section(
+        "not run",
+        record.verdict.reasons.iter().flat_map(|why| as_printed(why)).collect(),
+    );
+    screen.text
+}
+
+/// Wrapped, except that what somebody else printed keeps its lines.
+fn as_printed(text: &str) -> Vec<String> {
+    let (reason, remedy) = match text.split_once("; to mend it: ") {
+        Some((reason, remedy)) => (reason, Some(format!("to mend it: {remedy}"))),
+        None => (text, None),
+    };
+    let lines = reason.lines().chain(remedy.as_deref());
+    lines
+        .flat_map(|line| match line.strip_prefix("  |") {
+            Some(printed) => vec![format!("|{printed}")],
+            None => wrapped(line, BODY),
+        })
+        .collect()
 }
 
 /// Several runs of one command: a line each.
@@ -134,10 +169,11 @@ fn ended(exec: &ExecRan) -> String {
     )
 }
 
-fn server(exec: &ExecRan) -> String {
+fn server(record: &Record, exec: &ExecRan) -> String {
     let server = &exec.server;
     let what = match &server.command {
         Some(command) => format!("`{command}`"),
+        None if record.scenario.pointer("/server/listen") == Some(&false.into()) => "none listens".to_owned(),
         None => format!("built in, {}", server.protocol),
     };
     let ended = server
@@ -146,57 +182,6 @@ fn server(exec: &ExecRan) -> String {
         .map(|ended| format!("; it {ended}"))
         .unwrap_or_default();
     format!("{what}, at {}{ended}", server.address)
-}
-
-fn connections(record: &Record, exec: &ExecRan) -> Vec<String> {
-    let connections = &exec.connections;
-    let Some(opened) = connections.opened else {
-        return vec!["unknown: this kernel lacks a counter".to_owned()];
-    };
-    let rate = connections
-        .opened_per_second
-        .map(|rate| format!(", {}", number::rate(rate)))
-        .unwrap_or_default();
-    let mut lines = vec![match (connections.requests, connections.per_request) {
-        (Some(requests), Some(ratio)) => format!(
-            "{} opened{rate}; {}: {ratio:.3} connections a request",
-            number::count(opened),
-            number::things(requests, "request")
-        ),
-        (Some(0), None) => format!("{} opened{rate}; no request", number::count(opened)),
-        _ => format!("{} opened{rate}", number::count(opened)),
-    }];
-    let conversations = record.server.as_ref().and_then(|server| server.conversations.as_ref());
-    let setup = conversations.and_then(|said| said.setup).filter(|setup| *setup > 0);
-    lines.extend(setup.map(|setup| format!("besides, {} of set-up and pings", number::things(setup, "message"))));
-    if let Some(counts) = conversations.and_then(|said| said.requests_per_connection.as_ref()) {
-        lines.push(format!(
-            "requests on each: mean {:.1}, p50 {}, p90 {}, p99 {}, max {}",
-            counts.mean,
-            number::count(counts.p50),
-            number::count(counts.p90),
-            number::count(counts.p99),
-            number::count(counts.max)
-        ));
-    }
-    if let Some(closings) = &record.closings {
-        let open = number::count(closings.concurrency.peak);
-        lines.push(format!("open at once: at most {open}"));
-        lines.extend(closings.lifetime.as_ref().map(|lifetime| spread("open for", lifetime)));
-    }
-    let idle = conversations.and_then(|said| said.idle_before_close.as_ref());
-    lines.extend(idle.map(|idle| spread("idle before its end", idle)));
-    lines.into_iter().flat_map(|line| wrapped(&line, BODY)).collect()
-}
-
-fn spread(name: &str, latency: &Latency) -> String {
-    format!(
-        "{name}: p50 {}, p90 {}, p99 {}, max {}",
-        number::micros(latency.p50_us),
-        number::micros(latency.p90_us),
-        number::micros(latency.p99_us),
-        number::micros(latency.max_us)
-    )
 }
 
 fn closed_first(closings: &Closings) -> Vec<String> {
@@ -261,39 +246,9 @@ fn manners(record: &Record, exec: &ExecRan) -> Vec<String> {
         .collect()
 }
 
-fn ports(exec: &ExecRan) -> Vec<String> {
-    let ports = &exec.ports;
-    let mut lines = vec![format!(
-        "{} of {} held at the end",
-        number::count(ports.held_at_end),
-        number::count(ports.usable)
-    )];
-    if let (Some(peak), Some(share)) = (ports.peak_at_most, ports.share_at_most) {
-        lines[0].push_str(&format!(
-            "; at most {} ({}) in use at once",
-            number::count(peak),
-            percent(share)
-        ));
-    }
-    if let Some(forecast) = &exec.forecast {
-        let holding = number::per_second_of(forecast.holding_per_second);
-        lines.push(match (forecast.ceiling_per_second, forecast.exhausted_after_seconds) {
-            (Some(ceiling), Some(seconds)) => format!(
-                "{holding} ports/s held; {} is the ceiling: used up after {}",
-                number::rate(ceiling),
-                number::forecast(seconds)
-            ),
-            (Some(ceiling), None) => format!(
-                "{holding} ports/s held; {} is the ceiling: not used up at this rate",
-                number::rate(ceiling)
-            ),
-            (None, _) => "no port stays held: ports set no ceiling".to_owned(),
-        });
-    }
-    lines.into_iter().flat_map(|line| wrapped(&line, BODY)).collect()
-}
-
 fn failures(record: &Record, exec: &ExecRan) -> Vec<String> {
+    let opened = exec.connections.opened.unwrap_or(0);
+    let calls = |connects: &Connects| calls(connects, opened);
     let mut lines = record.connects.as_ref().map(calls).unwrap_or_default();
     if let Some(closings) = &record.closings {
         let attempts = [
@@ -316,7 +271,10 @@ fn failures(record: &Record, exec: &ExecRan) -> Vec<String> {
 }
 
 /// What connect() gave the program, by errno.
-fn calls(connects: &Connects) -> Vec<String> {
+fn calls(connects: &Connects, opened: u64) -> Vec<String> {
+    if connects.attempts == 0 && opened > 0 {
+        return vec!["no call was seen".to_owned()];
+    }
     let mut gave = vec![format!("{} ok", number::count(connects.ok))];
     let failed = connects.failed.iter();
     gave.extend(failed.map(|failed| format!("{} {}", number::count(failed.count), failed.errno)));
@@ -394,7 +352,10 @@ mod tests {
         let connections = &mut record.exec.as_mut().unwrap().connections;
         (connections.requests, connections.per_request) = (Some(0), None);
         let text = card(&record, Style::plain());
-        assert!(text.contains("2,000 opened, 900 conn/s; no request\n"), "{text}");
+        assert!(
+            text.contains("2,000 opened within 2.1 s, 951.9 conn/s; no request\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) const BODY: usize = WIDTH - INDENT;
 /// Renders one record.
 #[must_use]
 pub fn trial(record: &Record, style: Style) -> String {
-    if record.exec.is_some() {
+    if record.exec.is_some() || record.scenario.pointer("/exec").is_some() {
         card(record, style)
     } else {
         plain_trial(record, style)

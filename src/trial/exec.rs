@@ -2,6 +2,7 @@
 //! last look → books. The program is not touched; the lab is the instrument.
 
 mod books;
+mod forecast;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -45,7 +46,7 @@ pub struct Exec<'a> {
     /// What the program is told that the server speaks.
     pub protocol: Protocol,
     pub port: u16,
-    /// How long the program may take.
+    /// How long the program may take; none, or 0: as long as it likes.
     pub timeout: Option<Duration>,
     /// How long a real server may take until it listens.
     pub server_within: Duration,
@@ -289,7 +290,8 @@ fn attend(
     if !running.is_contained() {
         notes.push("no PID namespace could be had: what the program left was found by its parents".to_owned());
     }
-    let over = exec.timeout.map(|timeout| Instant::now() + timeout);
+    let timeout = exec.timeout.filter(|timeout| !timeout.is_zero());
+    let over = timeout.map(|timeout| Instant::now() + timeout);
     let mut timed_out = false;
     while running.wait(PASS_EVERY).is_none() {
         for signal in signals() {

@@ -13,7 +13,7 @@ use crate::{agrees_with_the_kernel, exec, exec_as_nobody, figures, number};
 const PACKAGES: [&str; 3] = ["PyMySQL==1.2.4", "redis==7.4.1", "requests==2.34.2"];
 
 /// Python with the packages that these tests import, installed once.
-fn python() -> &'static str {
+pub(crate) fn python() -> &'static str {
     static READY: OnceLock<PathBuf> = OnceLock::new();
     let python = READY.get_or_init(|| {
         require("python3", "python3-venv");
@@ -37,7 +37,7 @@ fn python() -> &'static str {
     python.to_str().unwrap()
 }
 
-fn script(protocol: &str, script: &str) -> Value {
+pub(crate) fn script(protocol: &str, script: &str) -> Value {
     let directory = tempdir().unwrap();
     let (record, output) = exec(directory.path(), &["--protocol", protocol], &[python(), "-c", script]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));

@@ -6,7 +6,8 @@ use tempfile::tempdir;
 use crate::support::{linger, require, run, said};
 use crate::{agrees_with_the_kernel, exec, exec_as_nobody, number};
 
-const REDIS: &str = "exec redis-server --bind $LINGER_HOST --port $LINGER_PORT --save '' --protected-mode no --dir /";
+pub(crate) const REDIS: &str =
+    "exec redis-server --bind $LINGER_HOST --port $LINGER_PORT --save '' --protected-mode no --dir /";
 
 #[test]
 fn a_real_redis_is_started_waited_for_and_stopped() {
@@ -89,11 +90,18 @@ fn the_mariadb_client_leaves_time_wait_where_a_real_server_and_it_decide() {
 #[test]
 fn a_server_that_does_not_start_is_told_with_its_last_lines_and_exit_code_4() {
     let directory = tempdir().unwrap();
-    let line = "echo no configuration; exit 1";
+    let line = "echo no configuration; echo nor anything else; exit 1";
     let (record, output) = exec(directory.path(), &["--port", "80", "--server-exec", line], &["true"]);
     assert_eq!(output.status.code(), Some(4), "{}", said(&output));
     assert_eq!(record["verdict"]["status"], "unavailable");
-    assert!(said(&output).contains("no configuration"), "{}", said(&output));
+    let card = said(&output);
+    for told in [
+        "command      true\n",
+        "             | no configuration\n             | nor anything else\n",
+    ] {
+        assert!(card.contains(told), "{card}");
+    }
+    assert!(!card.contains("closes first"), "{card}");
 }
 
 #[test]

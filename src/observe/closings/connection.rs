@@ -2,9 +2,13 @@
 //!
 //! RFC 9293 3.5 (opening), 3.6 (closing), 3.10.7 (what a RST answers). Whether an end had got the other's FIN when it
 //! sent its own is told by the number that it acknowledges, not by the order in which the watch saw them.
+//! How long it had heard nothing is told by the timestamp that it echoes (RFC 7323, 3.2): no data segment need be looked at.
 
 use super::header::{ACK, FIN, Header, RST, SYN};
 use crate::tcp::{Closer, FourTuple};
+
+/// Milliseconds by which a sender's timestamps may differ from the watch's clock: each is cut to whole ones.
+const CLOCKS_DIFFER: u64 = 2;
 
 /// How an opening went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub struct Facts {
     /// None: open at the watch's end, or never established.
     pub first_close: Option<FirstClose>,
     pub first_close_at: Option<u64>,
+    /// How long the end that closed first had got nothing from its peer, to the millisecond; None without timestamps.
+    pub idle: Option<u64>,
     /// Whether the client had the server's FIN when it sent its own FIN or RST; None where it sent neither.
     pub client_waited: Option<bool>,
     /// The end that sent a RST after a FIN had been sent.
@@ -118,6 +124,10 @@ pub(super) struct Connection {
     /// The client's, the server's.
     fins: [Option<Fin>; 2],
     reset: Option<Reset>,
+    /// The time and TSval of the client's SYN, of the server's SYN-ACK.
+    clocks: [Option<(u64, u32)>; 2],
+    /// Of [`Facts::idle`].
+    idle: Option<u64>,
     syns: u32,
     syn_acks: u32,
     more_fins: u32,
@@ -134,6 +144,8 @@ impl Connection {
             abandoned: false,
             fins: [None; 2],
             reset: None,
+            clocks: [syn.timestamps.map(|stamps| (at, stamps.value)), None],
+            idle: None,
             syns: 1,
             syn_acks: 0,
             more_fins: 0,
@@ -144,9 +156,12 @@ impl Connection {
         self.isn
     }
 
-    /// Whether it is established and not over.
+    /// Whether it is established and the client has it in use: it has not closed, and nobody has reset it.
     pub(super) fn is_open(&self) -> bool {
-        self.established_at.is_some() && !self.abandoned && !self.is_over()
+        self.established_at.is_some()
+            && !self.abandoned
+            && self.reset.is_none()
+            && self.fins[Closer::Client as usize].is_none()
     }
 
     /// Whether it cannot change any more but by late segments.
@@ -181,6 +196,7 @@ impl Connection {
             return Change::Nothing;
         }
         self.established_at = Some(at);
+        self.clocks[Closer::Server as usize] = segment.timestamps.map(|stamps| (at, stamps.value));
         Change::Established
     }
 
@@ -188,12 +204,14 @@ impl Connection {
         if !segment.has(FIN) || self.established_at.is_none() || self.abandoned || self.reset.is_some() {
             return Change::Stray;
         }
-        let fin = &mut self.fins[by as usize];
-        if fin.is_some() {
+        if self.fins[by as usize].is_some() {
             self.more_fins = self.more_fins.saturating_add(1);
             return Change::Nothing;
         }
-        *fin = Some(Fin {
+        if self.fins == [None; 2] {
+            self.idle = self.idle(segment, by, at);
+        }
+        self.fins[by as usize] = Some(Fin {
             at,
             end: segment.next_seq(),
             acknowledges: segment.ack,
@@ -220,11 +238,32 @@ impl Connection {
             self.abandoned = true;
             return Change::Abandoned;
         }
+        if self.fins == [None; 2] {
+            self.idle = self.idle(segment, by, at);
+        }
         let was_over = self.is_over();
         let had_fin =
             self.fins[other(by) as usize].is_some_and(|fin| !segment.has(ACK) || reaches(segment.ack, fin.end));
         self.reset = Some(Reset { by, at, had_fin });
         if was_over { Change::Nothing } else { Change::Over }
+    }
+
+    /// How long ago the peer had sent what `by` had got last when it sent this segment, in nanoseconds.
+    ///
+    /// Linux's timestamps are milliseconds from 4.13 on; where the sender's own clock says otherwise, nothing is told.
+    fn idle(&self, segment: &Header, by: Closer, at: u64) -> Option<u64> {
+        let stamps = segment.timestamps?;
+        let (own_at, own) = self.clocks[by as usize]?;
+        let (peer_at, peer) = self.clocks[other(by) as usize]?;
+        let passed = milliseconds(at.saturating_sub(own_at));
+        let by_own_clock = u64::from(stamps.value.wrapping_sub(own));
+        if by_own_clock.abs_diff(passed) > CLOCKS_DIFFER + passed / 64 {
+            return None;
+        }
+        // An echo from before the handshake's is none of this incarnation.
+        let heard = u64::try_from(stamps.echo.wrapping_sub(peer).cast_signed()).ok()?;
+        let idle = milliseconds(at.saturating_sub(peer_at)).saturating_sub(heard);
+        Some(idle * 1_000_000)
     }
 
     pub(super) fn facts(&self, tuple: FourTuple) -> Facts {
@@ -248,6 +287,7 @@ impl Connection {
             established_at: self.established_at.filter(|_| !self.abandoned),
             first_close,
             first_close_at,
+            idle: self.idle,
             client_waited: fin.map(|fin| self.had_others(fin, Closer::Client)).or(reset_waited),
             reset_after_fin: self.reset.filter(|_| any_fin).map(|reset| reset.by),
             over_at: self.over_at(),
@@ -286,6 +326,11 @@ impl Connection {
             (_, reset) => reset.map(|reset| reset.at),
         }
     }
+}
+
+/// The nearest.
+fn milliseconds(nanoseconds: u64) -> u64 {
+    nanoseconds.saturating_add(500_000) / 1_000_000
 }
 
 fn other(end: Closer) -> Closer {

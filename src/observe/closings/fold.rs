@@ -7,8 +7,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use super::connection::{Change, Connection, Facts};
-use super::header::{ACK, Header, SYN};
+use super::connection::{Change, Connection, Facts, Holder};
+use super::header::{ACK, Header, RST, SYN};
+use super::held::Held;
 use crate::tcp::{Closer, FourTuple};
 
 /// Four-tuples that can be followed at once (some 150 bytes each).
@@ -38,8 +39,10 @@ impl Destinations {
 pub(super) trait Witnessed {
     /// A connection sent its first SYN.
     fn opened(&mut self, at: u64);
-    /// So many connections are open now.
+    /// So many connections are open now; with an established one there is one more, with the client's close one fewer.
     fn open(&mut self, at: u64, count: u64);
+    /// So many of the client's four-tuples are taken now, by connections and by TIME_WAIT, if none is gone unseen.
+    fn taken(&mut self, at: u64, count: u64);
     /// No more will be learned of this connection.
     fn settled(&mut self, facts: &Facts);
 }
@@ -53,6 +56,12 @@ pub(super) struct Fold {
     followed: usize,
     ended_kept: usize,
     open: u64,
+    /// Connections in the table that are not over.
+    under_way: u64,
+    /// TIME_WAIT of the client, of the server.
+    held: [Held; 2],
+    /// TIME_WAIT sockets of the server in whose place an incoming SYN opened a connection.
+    pub(super) replaced: u64,
     pub(super) elsewhere: u64,
     pub(super) strays: u64,
     pub(super) segments: u64,
@@ -73,6 +82,9 @@ impl Fold {
             followed,
             ended_kept,
             open: 0,
+            under_way: 0,
+            held: Default::default(),
+            replaced: 0,
             elsewhere: 0,
             strays: 0,
             segments: 0,
@@ -94,8 +106,21 @@ impl Fold {
             (reversed, Closer::Server)
         };
         if let Some(connection) = self.table.get_mut(&tuple) {
-            let (change, isn) = (connection.see(segment, by, at), connection.isn());
-            self.apply(change, tuple, isn, at, witnessed);
+            let (was_open, was_over) = (connection.is_open(), connection.is_over());
+            let change = connection.see(segment, by, at);
+            let (is_open, is_over) = (connection.is_open(), connection.is_over());
+            let isn = connection.isn();
+            if is_over && (!was_over || segment.has(RST)) {
+                let holder = connection.facts(tuple).time_wait();
+                self.hold(tuple, holder, at);
+            }
+            if is_open != was_open {
+                self.open = if is_open { self.open + 1 } else { self.open - 1 };
+                witnessed.open(at, self.open);
+            }
+            self.under_way -= u64::from(is_over && !was_over);
+            self.apply(change, tuple, isn, witnessed);
+            self.tell_taken(at, witnessed);
         } else if self.destinations.include(&segment.tuple.remote) || self.destinations.include(&segment.tuple.local) {
             self.strays += 1;
         }
@@ -123,6 +148,7 @@ impl Fold {
             }
             let facts = connection.facts(syn.tuple);
             // It ended unseen: nobody opens a four-tuple anew that is open.
+            self.under_way -= u64::from(!connection.is_over());
             if connection.is_open() {
                 self.open -= 1;
                 witnessed.open(at, self.open);
@@ -133,10 +159,35 @@ impl Fold {
             return;
         }
         self.table.insert(syn.tuple, Connection::new(syn, at));
+        self.under_way += 1;
+        self.held[Closer::Client as usize].release(&syn.tuple);
         witnessed.opened(at);
+        self.tell_taken(at, witnessed);
     }
 
-    fn apply(&mut self, change: Change, tuple: FourTuple, isn: u32, at: u64, witnessed: &mut impl Witnessed) {
+    /// Who holds TIME_WAIT after a connection that is over. A RST that came later may have ended it.
+    fn hold(&mut self, tuple: FourTuple, holder: Option<Holder>, at: u64) {
+        let [client, server] = match holder {
+            Some(Holder::Client) => [true, false],
+            Some(Holder::Server) => [false, true],
+            Some(Holder::Both) => [true, true],
+            Some(Holder::Neither) | None => [false, false],
+        };
+        for (held, holds) in self.held.iter_mut().zip([client, server]) {
+            if holds {
+                held.hold(tuple, at);
+            } else {
+                held.release(&tuple);
+            }
+        }
+    }
+
+    fn tell_taken(&mut self, at: u64, witnessed: &mut impl Witnessed) {
+        self.held.iter_mut().for_each(|held| held.expire(at));
+        witnessed.taken(at, self.under_way + self.held[Closer::Client as usize].count());
+    }
+
+    fn apply(&mut self, change: Change, tuple: FourTuple, isn: u32, witnessed: &mut impl Witnessed) {
         match change {
             Change::Nothing => return,
             Change::Stray => {
@@ -144,15 +195,11 @@ impl Fold {
                 return;
             }
             Change::Established => {
-                self.open += 1;
-                witnessed.open(at, self.open);
+                // The SYN that it answers ended what the last incarnation had left here (RFC 9293, 3.10.7.4, TIME-WAIT).
+                self.replaced += u64::from(self.held[Closer::Server as usize].release(&tuple));
                 return;
             }
-            Change::Over | Change::Abandoned => {
-                self.open -= 1;
-                witnessed.open(at, self.open);
-            }
-            Change::Failed => {}
+            Change::Over | Change::Abandoned | Change::Failed => {}
         }
         self.ended.push_back((tuple, isn));
         if self.ended.len() > self.ended_kept {

@@ -12,6 +12,7 @@ struct Told {
     opened: u64,
     open: u64,
     peak: u64,
+    taken: u64,
     facts: Vec<Facts>,
 }
 
@@ -22,6 +23,9 @@ impl Witnessed for Told {
     fn open(&mut self, _at: u64, count: u64) {
         self.open = count;
         self.peak = self.peak.max(count);
+    }
+    fn taken(&mut self, _at: u64, count: u64) {
+        self.taken = self.taken.max(count);
     }
     fn settled(&mut self, facts: &Facts) {
         self.facts.push(*facts);
@@ -94,6 +98,7 @@ impl Wire {
             seq,
             ack,
             length: 0,
+            timestamps: None,
         });
     }
 
@@ -254,6 +259,7 @@ proptest! {
         prop_assert_eq!(found, scripted);
         prop_assert_eq!((fold.strays, fold.elsewhere, fold.not_followed), (0, 0, 0));
         prop_assert_eq!(told.opened, told.facts.len() as u64);
+        prop_assert!(told.peak <= told.taken && told.taken <= told.opened.min(ports.len() as u64));
     }
 
     #[test]
@@ -276,12 +282,13 @@ proptest! {
                 seq,
                 ack,
                 length: 0,
+                timestamps: None,
             })
             .collect();
         let mut fold = Fold::bounded(Destinations::Any, followed, 2);
         let told = told(&segments, &mut fold);
         prop_assert_eq!(told.opened, told.facts.len() as u64);
-        let open = told.facts.iter().filter(|facts| facts.established_at.is_some() && facts.over_at.is_none());
+        let open = told.facts.iter().filter(|facts| is_open(facts));
         prop_assert_eq!(told.open, open.count() as u64 - lost_open(&told));
         prop_assert!(fold.table.is_empty() && fold.ended.is_empty());
     }
@@ -301,6 +308,12 @@ proptest! {
     }
 }
 
+/// Whether the client has it open: it sent neither FIN nor RST, and got no RST.
+fn is_open(facts: &Facts) -> bool {
+    let reset = matches!(facts.first_close, Some(FirstClose::Reset(_))) || facts.reset_after_fin.is_some();
+    facts.established_at.is_some() && facts.client_waited.is_none() && !reset
+}
+
 /// Connections that were open when their four-tuple was used anew: they count as open no more.
 fn lost_open(told: &Told) -> u64 {
     let mut last = HashMap::new();
@@ -308,10 +321,94 @@ fn lost_open(told: &Told) -> u64 {
         let newest = last.entry(facts.tuple).or_insert(facts.opened_at);
         *newest = facts.opened_at.max(*newest);
     }
-    let lost = told.facts.iter().filter(|facts| {
-        facts.established_at.is_some() && facts.over_at.is_none() && facts.opened_at < last[&facts.tuple]
-    });
+    let lost = told
+        .facts
+        .iter()
+        .filter(|facts| is_open(facts) && facts.opened_at < last[&facts.tuple]);
     lost.count() as u64
+}
+
+#[test]
+fn a_client_that_closes_before_it_opens_the_next_needs_one_at_once_however_late_the_server_closes() {
+    let mut fold = Fold::new(Destinations::Any);
+    let all: Vec<Vec<Header>> = (0..20)
+        .map(|port| segments(Script::Closed(Closer::Client), tuple(port), 5, false))
+        .collect();
+    let (clients, servers): (Vec<_>, Vec<_>) = all.iter().map(|segments| segments.split_at(3)).unzip();
+    let told = told(&[clients.concat(), servers.concat()].concat(), &mut fold);
+    assert_eq!((told.peak, told.taken), (1, 20));
+}
+
+#[test]
+fn a_port_is_taken_from_the_syn_to_the_servers_close_and_through_the_clients_time_wait() {
+    for (script, taken) in [
+        (Script::Closed(Closer::Client), 10),
+        (Script::Crossing, 10),
+        (Script::Closed(Closer::Server), 1),
+        (Script::Reset(Closer::Client), 1),
+        (Script::Refused, 1),
+        (Script::StaysOpen, 10),
+    ] {
+        let all: Vec<Header> = (0..10)
+            .flat_map(|port| segments(script, tuple(port), 5, false))
+            .collect();
+        assert_eq!(told(&all, &mut Fold::new(Destinations::Any)).taken, taken, "{script:?}");
+    }
+}
+
+#[test]
+fn a_servers_time_wait_that_a_syn_replaces_is_counted_and_a_clients_is_not() {
+    for (script, replaced) in [(Closer::Server, 4), (Closer::Client, 0)] {
+        // The table has long forgotten the four-tuple when it is used anew.
+        let mut fold = Fold::bounded(Destinations::Any, 4, 2);
+        let all: Vec<Header> = (0..5)
+            .flat_map(|round| (0..10).map(move |port| (round, port)))
+            .filter(|(round, port)| *round == 0 || *port == 0)
+            .flat_map(|(round, port)| segments(Script::Closed(script), tuple(port), 5 + 1000 * round, false))
+            .collect();
+        told(&all, &mut fold);
+        assert_eq!(fold.replaced, replaced, "{script:?}");
+    }
+}
+
+/// SYN, SYN-ACK and a FIN of `by` that `passed` milliseconds later echoes what its peer had sent at `heard`. The clock of
+/// each end shows something else, and ticks `ticks` times a millisecond.
+fn idle(by: Closer, passed: u64, heard: u64, ticks: u32) -> Option<u64> {
+    const STARTS: [u32; 2] = [7, u32::MAX - 20];
+    let mut all = segments(Script::HalfClosed(by), tuple(1), 5, false);
+    let stamps = |by: Closer, value: u64, echo: u64| {
+        let clock = |by: Closer, at: u64| STARTS[by as usize].wrapping_add(ticks * at as u32);
+        Some(super::super::header::Timestamps {
+            value: clock(by, value),
+            echo: clock(other(by), echo),
+        })
+    };
+    all[0].timestamps = stamps(Closer::Client, 0, 0);
+    all[1].timestamps = stamps(Closer::Server, 0, 0);
+    all[2].timestamps = stamps(by, passed, heard);
+    let (mut fold, mut told) = (Fold::new(Destinations::Any), Told::default());
+    for (segment, at) in all.iter().zip([0, 0, passed * 1_000_000]) {
+        fold.see(segment, at, &mut told);
+    }
+    fold.finish(&mut told);
+    told.facts[0].idle
+}
+
+proptest! {
+    #[test]
+    fn how_long_the_end_that_closes_had_heard_nothing_is_told_by_what_it_echoes(
+        by in prop::sample::select(vec![Closer::Client, Closer::Server]), (passed, heard) in (0u64..200_000).prop_flat_map(|p| (Just(p), 0..=p)),
+    ) {
+        prop_assert_eq!(idle(by, passed, heard, 1), Some((passed - heard) * 1_000_000));
+    }
+}
+
+#[test]
+fn a_clock_that_does_not_tick_in_milliseconds_tells_nothing() {
+    assert_eq!(idle(Closer::Client, 2_000, 500, 4), None);
+    let mut fold = Fold::new(Destinations::Any);
+    let told = told(&segments(Script::Closed(Closer::Client), tuple(1), 5, false), &mut fold);
+    assert_eq!(told.facts[0].idle, None, "no timestamps");
 }
 
 #[test]

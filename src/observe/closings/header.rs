@@ -1,6 +1,6 @@
-//! What the watch reads of a captured packet: addresses, ports, sequence numbers, flags. Pure.
+//! What the watch reads of a captured packet: addresses, ports, sequence numbers, flags, timestamps. Pure.
 //!
-//! RFC 791 3.1, RFC 8200 3, RFC 9293 3.1. The packet may be cut after the TCP header's first 20 bytes, so that lengths
+//! RFC 791 3.1, RFC 8200 3, RFC 9293 3.1 and 3.2, RFC 7323 3.2. The packet may be cut after the TCP header's first 20 bytes, so that lengths
 //! come from the IP header. Extension headers and fragments are not read: a kernel sends none for TCP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,6 +17,11 @@ const TCP: u8 = 6;
 const V6_HEADER: usize = 40;
 const TCP_HEADER: usize = 20;
 
+/// Kinds of TCP options (RFC 9293, 3.2; RFC 7323, 3.2).
+const END_OF_OPTIONS: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const TIMESTAMPS: u8 = 8;
+
 /// One segment's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
@@ -27,6 +32,17 @@ pub(super) struct Header {
     pub(super) ack: u32,
     /// Payload in bytes.
     pub(super) length: u32,
+    /// None where the segment has none, or where it was cut before them.
+    pub(super) timestamps: Option<Timestamps>,
+}
+
+/// The timestamps option (RFC 7323, 3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Timestamps {
+    /// TSval: the sender's clock.
+    pub(super) value: u32,
+    /// TSecr: the peer's clock when it sent what the sender had got last, in order.
+    pub(super) echo: u32,
 }
 
 impl Header {
@@ -56,6 +72,7 @@ impl Header {
             seq: word(4),
             ack: word(8),
             length: whole.saturating_sub(headers),
+            timestamps: timestamps(&tcp[TCP_HEADER..tcp.len().min(offset)]),
         })
     }
 
@@ -67,6 +84,26 @@ impl Header {
     pub(super) fn next_seq(&self) -> u32 {
         let controls = u32::from(self.has(SYN)) + u32::from(self.has(FIN));
         self.seq.wrapping_add(self.length).wrapping_add(controls)
+    }
+}
+
+/// Looks for the timestamps among the options that are there.
+fn timestamps(mut options: &[u8]) -> Option<Timestamps> {
+    loop {
+        match *options.first()? {
+            END_OF_OPTIONS => return None,
+            NO_OPERATION => options = &options[1..],
+            TIMESTAMPS => {
+                let option: &[u8; 10] = options.first_chunk()?;
+                let word = |at: usize| u32::from_be_bytes([option[at], option[at + 1], option[at + 2], option[at + 3]]);
+                return Some(Timestamps {
+                    value: word(2),
+                    echo: word(6),
+                });
+            }
+            // A length below 2 would never get on.
+            _ => options = options.get(usize::from(*options.get(1)?).max(2)..)?,
+        }
     }
 }
 
@@ -106,11 +143,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn packet(header: &Header) -> Vec<u8> {
+        let options = if header.timestamps.is_some() { 12 } else { 0 };
         let mut bytes = match (header.tuple.local.ip(), header.tuple.remote.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let mut ip = vec![0; 20];
                 ip[0] = 0x45;
-                ip[2..4].copy_from_slice(&(40 + header.length as u16).to_be_bytes());
+                ip[2..4].copy_from_slice(&(40 + options + header.length as u16).to_be_bytes());
                 ip[9] = TCP;
                 ip[12..16].copy_from_slice(&source.octets());
                 ip[16..20].copy_from_slice(&destination.octets());
@@ -119,7 +157,7 @@ mod tests {
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let mut ip = vec![0; 40];
                 ip[0] = 0x60;
-                ip[4..6].copy_from_slice(&(20 + header.length as u16).to_be_bytes());
+                ip[4..6].copy_from_slice(&(20 + options + header.length as u16).to_be_bytes());
                 ip[6] = TCP;
                 ip[8..24].copy_from_slice(&source.octets());
                 ip[24..40].copy_from_slice(&destination.octets());
@@ -131,7 +169,14 @@ mod tests {
         bytes.extend(header.tuple.remote.port().to_be_bytes());
         bytes.extend(header.seq.to_be_bytes());
         bytes.extend(header.ack.to_be_bytes());
-        bytes.extend([0x50, header.flags, 0, 0, 0, 0, 0, 0]);
+        // Linux lays the option out so: two NOPs, and it (RFC 7323, appendix A).
+        let words = if header.timestamps.is_some() { 8 } else { 5 };
+        bytes.extend([words << 4, header.flags, 0, 0, 0, 0, 0, 0]);
+        if let Some(timestamps) = header.timestamps {
+            bytes.extend([NO_OPERATION, NO_OPERATION, TIMESTAMPS, 10]);
+            bytes.extend(timestamps.value.to_be_bytes());
+            bytes.extend(timestamps.echo.to_be_bytes());
+        }
         bytes
     }
 
@@ -140,8 +185,9 @@ mod tests {
             any::<([u8; 4], [u8; 4])>().prop_map(|(a, b)| (IpAddr::from(a), IpAddr::from(b))),
             any::<([u8; 16], [u8; 16])>().prop_map(|(a, b)| (IpAddr::from(a), IpAddr::from(b))),
         ];
-        (ends, any::<(u16, u16, u8, u32, u32)>(), 0u32..60_000).prop_map(
-            |((a, b), (from, to, flags, seq, ack), length)| Header {
+        let timestamps = any::<Option<(u32, u32)>>();
+        (ends, any::<(u16, u16, u8, u32, u32)>(), 0u32..60_000, timestamps).prop_map(
+            |((a, b), (from, to, flags, seq, ack), length, timestamps)| Header {
                 tuple: FourTuple {
                     local: SocketAddr::new(a, from),
                     remote: SocketAddr::new(b, to),
@@ -150,6 +196,7 @@ mod tests {
                 seq,
                 ack,
                 length,
+                timestamps: timestamps.map(|(value, echo)| Timestamps { value, echo }),
             },
         )
     }

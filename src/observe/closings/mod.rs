@@ -22,6 +22,11 @@
 //! - *established* is the server's SYN-ACK. The client's ACK is not captured, so that a connection that never left the
 //!   server's SYN queue (full accept queue) counts as established, as it does for connect(); its
 //!   `syn_ack_retransmissions` tell of it, and the server's PassiveOpens is then lower.
+//! - A connection is *open* from the SYN-ACK to the client's own FIN, or a RST; its four-tuple is *taken* from the SYN until
+//!   both ends have closed, and through the client's TIME_WAIT, for the longest time that any kernel keeps it.
+//! - How long a connection was *idle* is told by the timestamps of its SYN, SYN-ACK and first FIN (RFC 7323): the last echoes
+//!   that of the last segment that its sender had got, an ACK without data included. Linux ticks in milliseconds from 4.13
+//!   on; where a clock does not, and without timestamps, nothing is told.
 //! - connect() calls that send nothing (EADDRNOTAVAIL) are not on the wire. A connection that a router or an ICMP message
 //!   refuses is `unanswered`.
 //! - Whether an end had the other's FIN is told by what its own FIN or RST acknowledges, whatever the order in the ring.
@@ -39,6 +44,7 @@ mod connection;
 mod filter;
 mod fold;
 mod header;
+mod held;
 mod ring;
 mod totals;
 

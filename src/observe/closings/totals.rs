@@ -3,7 +3,7 @@
 use super::connection::{Facts, FirstClose, Holder, Opening};
 use super::fold::{Fold, Witnessed};
 use crate::record::histogram::LatencyHistogram;
-use crate::record::schema::{Closings, Concurrency, ConcurrencyPoint};
+use crate::record::schema::{Closings, Concurrency, ConcurrencyPoint, Openings};
 use crate::tcp::Closer;
 
 /// Intervals of the curve at most; when more are needed, each two become one.
@@ -65,6 +65,15 @@ impl Curve {
         self.peak = self.peak.max(count);
     }
 
+    /// The most that were opened within a second, and how long that was: one interval, where it is longer.
+    fn busiest(&self) -> (u64, f64) {
+        let intervals = (1_000_000_000 / self.length).max(1) as usize;
+        let opened = |window: &[Interval]| window.iter().map(|interval| interval.opened).sum();
+        let all: u64 = opened(&self.intervals);
+        let most = self.intervals.windows(intervals).map(opened).max().unwrap_or(all);
+        (most, (intervals as u64 * self.length) as f64 / 1e9)
+    }
+
     fn summary(&self) -> Concurrency {
         let seconds = self.length as f64 / 1e9;
         let point = |(index, interval): (usize, &Interval)| ConcurrencyPoint {
@@ -80,13 +89,51 @@ impl Curve {
     }
 }
 
+/// When connections were established.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    first: Option<u64>,
+    last: u64,
+    any_ended: bool,
+    /// Those that came after the first had ended: the time of the first of them, and how many.
+    first_after: Option<u64>,
+    after: u64,
+}
+
+impl Pace {
+    fn established(&mut self, at: u64) {
+        self.first.get_or_insert(at);
+        self.last = at;
+        if self.any_ended {
+            self.first_after.get_or_insert(at);
+            self.after += 1;
+        }
+    }
+
+    fn summary(self, curve: &Curve) -> Option<Openings> {
+        let first = self.first?;
+        let seconds = |since: u64| (self.last - since) as f64 / 1e9;
+        let (busiest, busiest_seconds) = curve.busiest();
+        Some(Openings {
+            seconds: seconds(first),
+            after_first_end: self.after,
+            after_first_end_seconds: self.first_after.map_or(0.0, seconds),
+            busiest,
+            busiest_seconds,
+        })
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Totals {
     sums: Closings,
     handshake: LatencyHistogram,
     lifetime: LatencyHistogram,
     half_closed: LatencyHistogram,
+    idle: LatencyHistogram,
     curve: Curve,
+    pace: Pace,
+    taken: u64,
 }
 
 impl Default for Totals {
@@ -96,7 +143,10 @@ impl Default for Totals {
             handshake: LatencyHistogram::default(),
             lifetime: LatencyHistogram::default(),
             half_closed: LatencyHistogram::default(),
+            idle: LatencyHistogram::default(),
             curve: Curve::new(),
+            pace: Pace::default(),
+            taken: 0,
         }
     }
 }
@@ -107,7 +157,16 @@ impl Witnessed for Totals {
     }
 
     fn open(&mut self, at: u64, count: u64) {
+        if count > self.curve.open {
+            self.pace.established(at);
+        } else {
+            self.pace.any_ended = true;
+        }
         self.curve.open(at, count);
+    }
+
+    fn taken(&mut self, _at: u64, count: u64) {
+        self.taken = self.taken.max(count);
     }
 
     fn settled(&mut self, facts: &Facts) {
@@ -165,6 +224,9 @@ impl Totals {
         self.handshake.record(established.saturating_sub(facts.opened_at));
         let Some(closed) = facts.first_close_at else { return };
         self.lifetime.record(closed.saturating_sub(established));
+        if let Some(idle) = facts.idle {
+            self.idle.record(idle);
+        }
         let by_reset = matches!(facts.first_close, Some(FirstClose::Reset(_)));
         if let Some(over) = facts.over_at.filter(|_| !by_reset) {
             self.half_closed.record(over.saturating_sub(closed));
@@ -189,6 +251,10 @@ impl Totals {
             handshake: self.handshake.summary(),
             lifetime: self.lifetime.summary(),
             half_closed: self.half_closed.summary(),
+            idle_before_close: self.idle.summary(),
+            openings: self.pace.summary(&self.curve),
+            client_taken_peak: Some(self.taken),
+            server_time_wait_replaced: fold.replaced,
             concurrency: self.curve.summary(),
             elsewhere: fold.elsewhere,
             strays: fold.strays,

@@ -125,6 +125,14 @@ impl ExecBooks<'_> {
         )
     }
 
+    /// The kernel does not count TIME_WAIT sockets that an incoming SYN replaces: the wire tells of them.
+    fn replaced(&self, closings: &Closings, side: usize) -> i64 {
+        match self.counted {
+            Counted::Apart { .. } if side == 0 => 0,
+            _ => signed(closings.server_time_wait_replaced),
+        }
+    }
+
     fn held(&self, closings: &Closings, whose: &str, side: usize, made: u64, held: u64) -> LedgerRow {
         let gone = self.kernel(side, &["TWRecycled", "TCPTimeWaitOverflow"]);
         let (gone, kernel) = match gone {
@@ -132,12 +140,15 @@ impl ExecBooks<'_> {
                 (0, Err("it took so long that TIME_WAIT ended meanwhile".into()))
             }
             _ if !closings.incomplete.is_empty() => (0, Err(closings.incomplete.join("; "))),
-            Ok(gone) => (gone, Ok(signed(held))),
+            Ok(gone) => (gone + self.replaced(closings, side), Ok(signed(held))),
             Err(why) => (0, Err(why)),
         };
         row(
             &format!("TIME_WAIT held, {whose}"),
-            (signed(made) - gone, "the same, less TWRecycled and TCPTimeWaitOverflow"),
+            (
+                signed(made) - gone,
+                "the same, less TWRecycled, TCPTimeWaitOverflow and four-tuples accepted again",
+            ),
             kernel,
             "TIME_WAIT and orphaned FIN_WAIT2 in the last dump",
             disagreements(closings),
@@ -213,6 +224,40 @@ mod tests {
         assert_eq!(ledger.rows.len(), 7);
         let recycled = books(&[("ActiveOpens", 10), ("TW", 10), ("TWRecycled", 4)], 6);
         assert!(recycled.balanced, "{recycled:#?}");
+    }
+
+    #[test]
+    fn a_servers_time_wait_that_a_syn_replaced_is_held_no_more() {
+        let closings = |replaced| Closings {
+            opened: 10,
+            established: 10,
+            time_wait: TimeWaitExpected {
+                server: 10,
+                ..TimeWaitExpected::default()
+            },
+            server_time_wait_replaced: replaced,
+            ..Closings::default()
+        };
+        let balanced = |replaced, held| {
+            let (client, server) = (
+                counters(&[("ActiveOpens", 10)]),
+                counters(&[("PassiveOpens", 10), ("TW", 10)]),
+            );
+            let ledger = reconcile_exec(&ExecBooks {
+                accepted: Some(10),
+                closings: Some(&closings(replaced)),
+                counted: Counted::Apart {
+                    client: &client,
+                    server: &server,
+                },
+                held: [0, held],
+                seconds: 1.0,
+                kernel: (6, 18),
+            });
+            ledger.balanced
+        };
+        assert!(balanced(4, 6) && balanced(0, 10));
+        assert!(!balanced(0, 6) && !balanced(4, 10));
     }
 
     #[test]

@@ -39,6 +39,21 @@ pub struct Closings {
     pub lifetime: Option<Latency>,
     /// From the first FIN to the other end's FIN, or to a RST.
     pub half_closed: Option<Latency>,
+    /// How long the end that closed first had got nothing from its peer, to the millisecond: told by the timestamp that
+    /// its FIN or RST echoes (RFC 7323), so that a quit which it says just before does not count. A RST that carries none
+    /// is left out; absent without timestamps (`net.ipv4.tcp_timestamps`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_before_close: Option<Latency>,
+    /// At what pace connections were established; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openings: Option<Openings>,
+    /// The most four-tuples that the client had taken at one time: by connections, from the SYN on, and by TIME_WAIT, each
+    /// for 67.5 s (the longest of any kernel) unless it was replaced. What was given up unseen counts as taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_taken_peak: Option<u64>,
+    /// TIME_WAIT sockets of the server that an incoming SYN replaced: no counter of the kernel tells of them.
+    #[serde(default)]
+    pub server_time_wait_replaced: u64,
     pub concurrency: Concurrency,
     /// Connections to other destinations than those watched, or towards the client; in no other figure.
     pub elsewhere: u64,
@@ -87,7 +102,23 @@ pub struct TimeWaitExpected {
     pub neither: u64,
 }
 
-/// Established connections that were open at once: from the SYN-ACK to both FINs or a RST.
+/// At what pace connections were established (SYN-ACK).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Openings {
+    /// From the first to the last.
+    pub seconds: f64,
+    /// Those that came after the first of all had ended: what a pool opens at its start is not among them.
+    pub after_first_end: u64,
+    /// From the first of these to the last.
+    pub after_first_end_seconds: f64,
+    /// The most SYNs (retransmissions left out) within `busiest_seconds`.
+    pub busiest: u64,
+    /// 1 s, or one interval of `concurrency.over_time` where that is longer.
+    pub busiest_seconds: f64,
+}
+
+/// Established connections that the client had open at once: from the SYN-ACK to its own FIN, or to a RST of either end.
+/// What the server closes later does not count: the client needs it no more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Concurrency {
     pub peak: u64,

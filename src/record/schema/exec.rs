@@ -19,7 +19,8 @@ pub struct ExecRan {
     pub left_behind: u32,
     pub connections: ExecConnections,
     pub ports: ExecPorts,
-    /// What this churn comes to if it goes on; absent where no connection was opened.
+    /// What this churn comes to if it goes on; absent where no connection was opened, and where too few were opened in the
+    /// place of others for a rate: fewer than ten, as of a pool that opens its connections and keeps them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<ExecForecast>,
     /// What is not known, and why.
@@ -71,18 +72,25 @@ pub enum ExecEndKind {
     Lost,
 }
 
-/// The program's connections to the lab's server, by the kernel's counters; null where this kernel lacks one.
+/// The program's connections to the lab's server; null where this kernel lacks a counter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecConnections {
-    /// Connections that were established: the client's ActiveOpens less AttemptFails and less connections that the program
-    /// made to itself (the client's PassiveOpens).
+    /// Connections that were established: those whose SYN-ACK was seen on the wire (`closings.established`). Where the wire
+    /// was not seen, or not whole: the client's ActiveOpens less AttemptFails and less connections that the program made to
+    /// itself (the client's PassiveOpens); attempts that the program gave up while nothing answered then count as opened.
     pub opened: Option<u64>,
     /// The server's PassiveOpens.
     pub accepted: Option<u64>,
     /// SYNs sent that did not come to a connection: AttemptFails.
     pub failed: Option<u64>,
-    /// `opened` over the time from the program's start to its end.
+    /// `opened` over the time from the program's start to its end, pauses and all.
     pub opened_per_second: Option<f64>,
+    /// From the first connection that was established to the last, as seen on the wire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening_seconds: Option<f64>,
+    /// The rate while it opened them: those after the first, over `opening_seconds`; absent with fewer than two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opening_per_second: Option<f64>,
     /// Requests that the built-in server answered, without those about the connection itself
     /// (`server.conversations.setup`); absent with a real server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,20 +116,42 @@ pub struct ExecPorts {
     pub usable: u64,
     /// Held by TIME_WAIT when the program had ended.
     pub held_at_end: u64,
-    /// At the most at once, open connections and TIME_WAIT together; each had its peak, not necessarily at one time.
+    /// The most that were taken at one time, by connections and TIME_WAIT together (`closings.client_taken_peak`), and no
+    /// more than there are four-tuples.
     pub peak_at_most: Option<u64>,
     /// `peak_at_most` over `usable`.
     pub share_at_most: Option<f64>,
+    /// connect() calls that found no port (EADDRNOTAVAIL): the ports were used up in this run. Absent where the calls were
+    /// not observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_found: Option<u64>,
 }
 
 /// What the observed churn comes to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecForecast {
-    /// Connections a second whose ports stay in TIME_WAIT on the client: `opened_per_second` × `client_first_share`.
+    /// Connections a second whose ports stay in TIME_WAIT on the client: the rate that `of` says × `client_first_share`.
     pub holding_per_second: f64,
+    /// Which rate it is; absent in older records, whose rate is that of the program's whole life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<ExecForecastOf>,
+    /// The time over which that rate was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_seconds: Option<f64>,
     /// Connections a second that one source can keep opening to one destination, where the client holds the share of them
-    /// that was seen; null where nothing keeps ports.
+    /// that was seen; null where nothing keeps ports, or next to nothing: fewer than ten of them, or less than 1 %.
     pub ceiling_per_second: Option<f64>,
-    /// When the ports are used up if this goes on, from the program's start; null where they never are.
+    /// When the ports are used up if this goes on, from the first of these connections; null where they never are. In this
+    /// run they were where `exec.ports.not_found` is not 0.
     pub exhausted_after_seconds: Option<f64>,
+}
+
+/// Which rate a forecast goes on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExecForecastOf {
+    /// Of the connections that were established after the first of all had ended, from the first of these to the last.
+    Replacements,
+    /// Of all, over the program's whole life: the wire was not seen.
+    WholeLife,
 }

@@ -4,21 +4,19 @@ use std::time::SystemTime;
 
 use nix::sys::signal::Signal;
 
+use super::forecast;
 use super::{End, Exec, Results};
 use crate::foreign::{Ended, How};
 use crate::lab::Unavailable;
 use crate::lab::machine::Machine;
 use crate::load::server::Served;
-use crate::model;
 use crate::observe::Observed;
 use crate::record::ledger::{Counted, ExecBooks, reconcile_exec};
 use crate::record::schema::{
-    Closings, Environment, ExecConnections, ExecEnd, ExecEndKind, ExecForecast, ExecPorts, ExecRan, ExecServer, Ledger,
+    Closings, Connects, Environment, ExecConnections, ExecEnd, ExecEndKind, ExecPorts, ExecRan, ExecServer, Ledger,
     Prediction, Record, TimelinePoint,
 };
 use crate::scenario::plan::TrialPlan;
-use crate::scenario::spec::Arrival;
-use crate::tcp::{CloseMode, Closer};
 use crate::trial::books::observed::{counters, time_wait, time_wait_at};
 use crate::trial::books::{blank, environment, not_built};
 
@@ -53,15 +51,25 @@ pub(super) fn unavailable(
     at: SystemTime,
     why: &Unavailable,
 ) -> Record {
-    not_built(begun(plan, exec, machine, at), why)
+    let mut record = begun(plan, exec, machine, at);
+    // Where there is no section `exec`, what was to run would be told nowhere. Such a record is compared with none.
+    if let Some(asked) = record
+        .scenario
+        .pointer_mut("/exec")
+        .and_then(serde_json::Value::as_object_mut)
+    {
+        asked.insert("command".to_owned(), exec.command_words().join(" ").into());
+    }
+    not_built(record, why)
 }
 
 /// The record of a program that ran, or did not start. Its verdict is left to the judge.
 pub(super) fn record(plan: &TrialPlan, exec: &Exec<'_>, machine: &Machine, at: SystemTime, results: Results) -> Record {
     let observed = &results.observed;
     let connections = connections(&results);
-    let prediction = predict(plan, &results, &connections);
-    let forecast = forecast(&connections, &prediction);
+    let churn = forecast::churn(results.closings.as_ref(), &connections);
+    let prediction = forecast::predict(plan, &results, &churn);
+    let forecast = churn.forecast(&prediction);
     let mut record = Record {
         interrupted: results.interrupted,
         server: results.served.as_ref().map(Served::summary),
@@ -83,9 +91,9 @@ pub(super) fn record(plan: &TrialPlan, exec: &Exec<'_>, machine: &Machine, at: S
             cpu_seconds: ended(&results.end).map_or(0.0, |ended| ended.cpu_seconds),
             left_behind: ended(&results.end).map_or(0, |ended| ended.left_behind),
             ports: ports(&results, &prediction),
+            unknown: unknown(exec, &results, &connections),
             connections,
             forecast,
-            unknown: unknown(exec, &results),
             notes: results.notes,
         }),
         environment: Environment {
@@ -144,6 +152,10 @@ fn connections(results: &Results) -> ExecConnections {
     let (client, server) = &results.observed.counters;
     let count = |name: &str| client.get(name).and_then(|count| u64::try_from(*count).ok());
     let shared = server.is_none();
+    let whole = results
+        .closings
+        .as_ref()
+        .filter(|closings| closings.incomplete.is_empty());
     let accepted = server.as_ref().unwrap_or(client).get("PassiveOpens").copied();
     let accepted = accepted.and_then(|count| u64::try_from(count).ok());
     let failed = count("AttemptFails");
@@ -153,6 +165,9 @@ fn connections(results: &Results) -> ExecConnections {
         .zip(failed)
         .zip(to_itself)
         .map(|((opens, failed), to_itself)| opens.saturating_sub(failed + to_itself));
+    // An attempt that nothing answered and the program gave up is in no counter of failures.
+    let opened = whole.map(|closings| closings.established).or(opened);
+    let openings = results.closings.as_ref().and_then(|closings| closings.openings);
     let conversations = results.served.as_ref().and_then(|served| served.conversations.as_ref());
     let requests = conversations.map(|conversations| conversations.requests);
     let seconds = ended(&results.end).map(|ended| ended.after.as_secs_f64());
@@ -163,6 +178,10 @@ fn connections(results: &Results) -> ExecConnections {
         accepted,
         failed,
         opened_per_second: rate(opened),
+        opening_seconds: openings.map(|openings| openings.seconds),
+        opening_per_second: openings
+            .zip(opened)
+            .and_then(|(openings, opened)| forecast::pace(opened, openings.seconds)),
         requests,
         requests_per_second: rate(requests),
         per_request: opened
@@ -192,67 +211,29 @@ fn client_first(results: &Results) -> (Option<f64>, Option<String>) {
     (share(counts.closed_by_peer, all), told)
 }
 
-/// What the model says of connections that come as these came, of which the client holds as many as was seen.
-fn predict(plan: &TrialPlan, results: &Results, connections: &ExecConnections) -> Prediction {
-    let mut plan = plan.clone();
-    let rate = holding(connections);
-    let lifetime = results
-        .closings
-        .as_ref()
-        .and_then(|closings| closings.lifetime.as_ref());
-    plan.server.manner.latency = std::time::Duration::ZERO;
-    plan.load.hold = lifetime
-        .and_then(|lifetime| std::time::Duration::try_from_secs_f64(lifetime.p50_us / 1e6).ok())
-        .unwrap_or_default();
-    let peak = results
-        .closings
-        .as_ref()
-        .map_or(1, |closings| closings.concurrency.peak);
-    plan.load.in_flight = u32::try_from(peak).unwrap_or(u32::MAX);
-    (plan.load.connections, plan.load.duration) = (None, None);
-    plan.server.listen = true;
-    plan.close.mode = CloseMode::Graceful;
-    plan.close.closer = if rate > 0.0 { Closer::Client } else { Closer::Server };
-    (plan.load.arrival, plan.load.rate) = if rate > 0.0 {
-        (Arrival::Constant, Some(rate))
-    } else {
-        (Arrival::Max, None)
-    };
-    model::predict(&plan, &results.facts)
-}
-
-/// Connections a second that leave a port in TIME_WAIT on the client.
-fn holding(connections: &ExecConnections) -> f64 {
-    let rate = connections.opened_per_second.unwrap_or(0.0) * connections.client_first_share.unwrap_or(0.0);
-    // The model prints it.
-    (rate * 10.0).round() / 10.0
-}
-
-fn forecast(connections: &ExecConnections, prediction: &Prediction) -> Option<ExecForecast> {
-    connections.opened.filter(|opened| *opened > 0)?;
-    let share = connections.client_first_share?;
-    Some(ExecForecast {
-        holding_per_second: holding(connections),
-        ceiling_per_second: prediction
-            .sustained_per_second
-            .filter(|_| share > 0.0)
-            .map(|sustained| sustained / share),
-        exhausted_after_seconds: prediction.first_failure_at,
-    })
-}
-
 fn ports(results: &Results, prediction: &Prediction) -> ExecPorts {
+    let closings = results.closings.as_ref();
     let all = prediction.capacity.unwrap_or(u64::MAX);
-    let peak = results
-        .closings
-        .as_ref()
-        .map(|closings| (closings.concurrency.peak + results.observed.client.peak).min(all));
+    let peak = closings
+        .and_then(|closings| closings.client_taken_peak)
+        .map(|peak| peak.min(all));
     ExecPorts {
         usable: prediction.usable_ports,
         held_at_end: results.observed.client_ports.unwrap_or_default().ports,
         peak_at_most: peak,
         share_at_most: peak.and_then(|peak| share(peak, prediction.usable_ports)),
+        not_found: ended(&results.end).and_then(|ended| Some(not_found(observed(ended.connects.as_ref()?)?))),
     }
+}
+
+/// None where nobody looked at the calls.
+fn observed(connects: &Connects) -> Option<&Connects> {
+    Some(connects).filter(|connects| connects.way.is_some())
+}
+
+fn not_found(connects: &Connects) -> u64 {
+    let failed = connects.failed.iter().filter(|failed| failed.errno == "EADDRNOTAVAIL");
+    failed.map(|failed| failed.count).sum()
 }
 
 fn ledger(results: &Results) -> Ledger {
@@ -275,11 +256,23 @@ fn ledger(results: &Results) -> Ledger {
     }
 }
 
-fn unknown(exec: &Exec<'_>, results: &Results) -> Vec<String> {
+/// That connections came otherwise than by connect(), whose failures would then be unknown, too.
+fn opened_unseen(results: &Results, opened: Option<u64>) -> Option<String> {
+    let connects = observed(ended(&results.end)?.connects.as_ref()?)?;
+    let seen = connects.ok + connects.failed_later + connects.unknown + connects.connecting_at_end;
+    let unseen = opened?.checked_sub(seen).filter(|unseen| *unseen > 0)?;
+    Some(format!(
+        "what the opening of {unseen} connections gave the program: it opened them without a connect() that was seen (TCP Fast \
+         Open, io_uring, …)"
+    ))
+}
+
+fn unknown(exec: &Exec<'_>, results: &Results, connections: &ExecConnections) -> Vec<String> {
     let mut unknown = results.unknown.clone();
     if exec.server_command.is_some() {
         unknown.push("requests, and whether a quit came first: a real server is not asked".to_owned());
     }
+    unknown.extend(opened_unseen(results, connections.opened));
     if let Some(connects) = ended(&results.end).and_then(|ended| ended.connects.as_ref()) {
         unknown.extend(connects.notes.iter().cloned());
         if connects.way.is_none() {
@@ -294,6 +287,16 @@ fn unknown(exec: &Exec<'_>, results: &Results) -> Vec<String> {
     }
     if let Some(closings) = &results.closings {
         unknown.extend(closings.incomplete.iter().cloned());
+        let server_tells = results
+            .served
+            .as_ref()
+            .is_some_and(|served| served.conversations.is_some());
+        if closings.lifetime.is_some() && closings.idle_before_close.is_none() && !server_tells {
+            unknown.push(
+                "how long connections were idle before their end: the segments that ended them carry no timestamps"
+                    .into(),
+            );
+        }
     }
     unknown
 }
