@@ -1,7 +1,7 @@
 //! Judges a record by its expectations, and turns verdicts into an exit code.
 //!
-//! `expression` is the border to CEL (`language` adds functions, `paths` and `conjunction` take expressions apart),
-//! `kernel` decides which kernels an expectation is about, `verdict` fills the record's verdict, `claim` judges a
+//! `expression` is the border to CEL (`language` adds functions, `paths` and `conjunction` take expressions apart, `truth` is
+//! three-valued, `figure` puts what was found into words), `kernel` decides which kernels an expectation is about, `verdict` fills the record's verdict, `claim` judges a
 //! scenario's claim by all of its records, `exit` sums up several, `compare` sets two sets of records side by side. Reads
 //! records only: knows nothing of labs, loads or sockets.
 //!
@@ -15,9 +15,11 @@ pub mod compare;
 mod conjunction;
 mod exit;
 mod expression;
+mod figure;
 mod kernel;
 mod language;
 mod paths;
+mod truth;
 mod verdict;
 
 pub use claim::{claim, latest};

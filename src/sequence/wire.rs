@@ -151,11 +151,11 @@ impl Stage<'_> {
                     .filter(|segment| segment.tuple == tuple)
                     .map(|segment| tap::flags(segment.flags))
                     .collect();
-                let came = match others.as_slice() {
-                    [] => Came::Nothing(step.within.0).name(),
-                    others => others.join(", "),
-                };
-                Finding::new(expected, came, false)
+                match others.as_slice() {
+                    [] => Finding::new(expected, Came::Nothing(step.within.0).name(), false),
+                    // The last is what expectations may ask about: it is the answer, only not the one that was awaited.
+                    [.., last] => Finding::new(expected, others.join(", "), false).with("flags", last.as_str()),
+                }
             }
         };
         Ok(finding)

@@ -70,14 +70,15 @@ fn a_conjunction_tells_which_part_failed() {
 }
 
 #[test]
-fn a_name_that_the_record_lacks_is_inconclusive_wherever_it_stands() {
+fn a_name_that_the_record_lacks_is_inconclusive_where_the_answer_hangs_on_it() {
     for that in [
         "outcomes.okay == 28232",
         "outcome.ok == 28232",
-        "outcomes.ok == 28232 || outcomes.okay == 1",
-        "outcomes.okay == 1 || outcomes.ok == 28232",
+        "outcomes.ok == 28232 && outcomes.okay == 1",
+        "outcomes.okay == 1 || outcomes.ok == 1",
+        "(outcomes.ok == 28232 || outcomes.okay == 1) == true",
         "outcomes.okay != 1",
-        "true || nothing",
+        "nothing ? true : true",
         "!has(nothing.at.all)",
         "cell['close.closer'] != 'client'",
         "counters.client['NoSuchCounter'] == 0",
@@ -94,6 +95,16 @@ fn a_name_that_the_record_lacks_is_inconclusive_wherever_it_stands() {
         note.contains("`outcomes.okay`") && note.contains("nearest name there is `ok`"),
         "{note}"
     );
+}
+
+#[test]
+fn a_name_that_the_record_lacks_does_not_matter_where_the_answer_is_the_same_without() {
+    let met = judged("outcomes.okay == 1 || outcomes.ok == 28232");
+    assert_eq!(met.status, Some(Status::Met));
+    let unmet = judged("outcomes.okay == 1 && outcomes.ok == 1");
+    assert_eq!(unmet.status, Some(Status::Unmet));
+    assert_eq!(unmet.note.as_deref(), Some("`outcomes.ok == 1` does not hold"));
+    assert_eq!(unmet.actual.as_deref(), Some("28232"));
 }
 
 #[test]
@@ -265,11 +276,11 @@ proptest! {
         let compared = format!("outcomes.{name} {operator} {number}");
         let that = match shape {
             0 => compared,
-            1 => format!("true || {compared}"),
-            2 => format!("{compared} || true"),
+            1 => format!("true && {compared}"),
+            2 => format!("{compared} || false"),
             3 => format!("!({compared})"),
-            4 => format!("true ? true : {compared}"),
-            _ => format!("[1].all(x, x == 1 || {compared})"),
+            4 => format!("{compared} ? true : true"),
+            _ => format!("[1].all(x, x == 1 && {compared})"),
         };
         prop_assert_eq!(judged(&that).status, Some(Status::Inconclusive), "{}", that);
     }
