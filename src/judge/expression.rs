@@ -57,6 +57,13 @@ pub fn is_true(record: &Record, expression: &str) -> Result<bool, String> {
     on_large_stack(|| Evidence::new(record).is_true(expression)).unwrap_or_else(|| Err(GAVE_UP.to_owned()))
 }
 
+/// Whether `expression` reads the record's key `name`, in one record or in one of `records`.
+#[must_use]
+pub fn reads(expression: &str, name: &str) -> bool {
+    let read = on_large_stack(|| compile(expression).is_ok_and(|program| Paths::of(program.expression()).reads(name)));
+    read.unwrap_or(false)
+}
+
 /// Compiles an expression; to be called [`on_large_stack`].
 ///
 /// # Errors
@@ -329,6 +336,28 @@ mod tests {
         assert!(error.contains("allowed is a CEL expression"), "{error}");
         assert!(check("  ").unwrap_err().contains("empty"));
         assert_eq!(check("outcomes.ok == prediction.capacity"), Ok(()));
+    }
+
+    #[test]
+    fn an_expression_reads_a_key_of_one_record_of_several_or_of_each() {
+        for expression in [
+            "memory.measured_bytes > 5",
+            "records[0].memory.measured_bytes > 5 && records[0].outcomes.ok == 1",
+            "records.all(r, r.memory.measured_bytes > 5)",
+            "records[0]['memory'].measured_bytes > 5",
+            "size(memory) > 0",
+        ] {
+            assert!(reads(expression, "memory"), "{expression}");
+        }
+        for expression in [
+            "captured.memory.state == 'ABSENT'",
+            "records[0].captured.memory.state == 'memory'",
+            "records.all(r, r.cell.memory == 1)",
+            "has(memory) && outcomes.ok == 1",
+            "memory.",
+        ] {
+            assert!(!reads(expression, "memory"), "{expression}");
+        }
     }
 
     #[test]

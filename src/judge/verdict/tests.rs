@@ -1,5 +1,6 @@
 use super::*;
 use crate::record::fixture;
+use crate::record::schema::StepResult;
 use proptest::prelude::*;
 
 fn expect(that: &str) -> Expectation {
@@ -240,6 +241,30 @@ fn a_failed_look_makes_a_trial_inconclusive_and_is_told() {
     judge(&mut record, &[expect("outcomes.ok == 28232")]);
     assert_eq!(record.verdict.status, Status::Inconclusive);
     assert!(record.verdict.reasons[0].ends_with("cannot read sockstat"));
+}
+
+#[test]
+fn a_step_of_which_the_kernel_does_not_tell_makes_a_sequence_inconclusive() {
+    let mut record = fixture::exhaustion();
+    let step = |number, actual: Option<&str>, status| StepResult {
+        number,
+        at: format!("a.toml:{number}"),
+        does: "expect counter client TWRecycled".into(),
+        expected: "1".into(),
+        actual: actual.map(str::to_owned),
+        status,
+        began_seconds: None,
+        took_seconds: None,
+    };
+    record.steps = vec![
+        step(1, Some("this kernel has no counter X"), Some(Status::Inconclusive)),
+        step(2, None, None),
+    ];
+    judge(&mut record, &[expect("true")]);
+    assert_eq!(record.verdict.status, Status::Inconclusive);
+    let of_steps = &record.verdict.expectations[0];
+    assert!(of_steps.that.starts_with("step 1 of 2"), "{of_steps:?}");
+    assert_eq!(of_steps.note.as_deref(), Some("this kernel has no counter X"));
 }
 
 #[test]
