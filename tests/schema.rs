@@ -141,7 +141,10 @@ fn the_table_of_steps_has_every_kind_with_its_arguments() {
             .and_then(|(other, _)| row_of(other))
             .map(|row| row.split('|').nth(2).unwrap());
         let told: Vec<String> = [Some(cell), borrowed].into_iter().flatten().flat_map(told).collect();
-        for argument in keys(resolved(&step["properties"][&kind], &schema)) {
+        // What is expected is looked at once: `within` is refused there, though the table of its keys is the await's.
+        let is_refused = |argument: &str| argument == "within" && kind.starts_with("expect_");
+        let arguments = keys(resolved(&step["properties"][&kind], &schema));
+        for argument in arguments.into_iter().filter(|argument| !is_refused(argument)) {
             assert!(
                 told.contains(&argument),
                 "docs/scenarios.md: `{kind}` has no `{argument}`"

@@ -75,7 +75,7 @@ fn memory_cost_is_unavailable_to_an_ordinary_user_in_verify_run_and_list() {
     for arguments in [["verify", "memory-cost", "--json"], ["run", "memory-cost", "--json"]] {
         let output = run(linger_as_nobody(directory.path(), &arguments));
         assert_eq!(output.status.code(), Some(4), "{}", said(&output));
-        let said = said(&output);
+        let said = stderr(&output);
         let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.contains("cannot be read: Permission denied"), "{said}");
         assert!(words.contains("to mend it: run as root"), "{said}");
