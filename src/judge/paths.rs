@@ -36,7 +36,7 @@ impl<'e> Paths<'e> {
             [] => false,
         };
         let of_member = |path: &&IdedExpr| names(path).get(1).is_some_and(|key| key == name);
-        self.read.iter().any(|path| of_record(path)) || self.of_members.iter().any(|path| of_member(path))
+        self.read.iter().any(of_record) || self.of_members.iter().any(of_member)
     }
 
     /// `bound` are the variables of the macros around the node.

@@ -192,7 +192,6 @@ fn truth_of(node: &IdedExpr, value: Result<Value, String>) -> Truth {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
     use crate::judge::expression::{Evidence, on_large_stack};
     use crate::record::fixture;
     use crate::record::schema::Record;
