@@ -37,6 +37,7 @@ use crate::model::kernel::KernelVersion;
 use crate::observe::{self, LookError, Observed, Observer};
 use crate::record::schema::{LoadRan, Prediction, Record, ServerProgram, SideSysctls};
 use crate::record::tuples::TupleClock;
+use crate::scenario::kernel_range::is_in_range;
 use crate::scenario::plan::TrialPlan;
 use crate::sequence::{self, Conducted, SequenceError};
 
@@ -123,6 +124,9 @@ impl From<SequenceError> for TrialError {
 pub fn conduct(plan: &TrialPlan, means: Means<'_>, tell: &mut dyn FnMut(Event)) -> Result<Record, TrialError> {
     let started_at = SystemTime::now();
     let machine = Machine::here();
+    if let Err(why) = require_kernel(plan, &machine) {
+        return Ok(books::unavailable(plan, &machine, started_at, &why));
+    }
     let record = if plan.is_sequence() {
         follow(plan, means, tell).map(|followed| books::sequence(plan, &machine, started_at, followed))
     } else {
@@ -132,6 +136,18 @@ pub fn conduct(plan: &TrialPlan, means: Means<'_>, tell: &mut dyn FnMut(Event)) 
         Ok(record) => Ok(record),
         Err(TrialError::Unavailable(why)) => Ok(books::unavailable(plan, &machine, started_at, &why)),
         Err(error) => Err(error),
+    }
+}
+
+/// Refuses a claim that is about other kernels than the one that runs here.
+fn require_kernel(plan: &TrialPlan, machine: &Machine) -> Result<(), Unavailable> {
+    match &plan.kernels {
+        // A release that cannot be read is no reason not to try.
+        Some(range) if is_in_range(&machine.kernel, range) == Ok(false) => Err(Unavailable {
+            reason: format!("not of this kernel: the claim is of Linux {range}"),
+            remedy: "put it to such a kernel: --kernel boots one (linger kernels lists them)".into(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -200,6 +216,7 @@ fn follow(plan: &TrialPlan, means: Means<'_>, tell: &mut dyn FnMut(Event)) -> Re
 /// # Errors
 /// As [`conduct`], and `Unavailable` where the lab cannot be had as asked.
 pub fn foresee(plan: &TrialPlan, means: Means<'_>) -> Result<Option<Prediction>, TrialError> {
+    require_kernel(plan, &Machine::here())?;
     if plan.is_sequence() {
         Lab::build(plan, means.privilege)?;
         return Ok(None);

@@ -69,6 +69,129 @@ fn an_unprivileged_user_gets_the_same_verdicts() {
 }
 
 #[test]
+fn memory_cost_is_unavailable_to_an_ordinary_user_in_verify_run_and_list() {
+    let directory = tempdir().unwrap();
+    // On stdout: the directory is another user's.
+    for arguments in [["verify", "memory-cost", "--json"], ["run", "memory-cost", "--json"]] {
+        let output = run(linger_as_nobody(directory.path(), &arguments));
+        assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+        let said = stderr(&output);
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("cannot be read: Permission denied"), "{said}");
+        assert!(words.contains("to mend it: run as root"), "{said}");
+        assert!(!said.contains("double("), "no expression: {said}");
+    }
+    let output = run(linger_as_nobody(directory.path(), &["list"]));
+    let list = String::from_utf8_lossy(&output.stdout);
+    let entry = list
+        .split("\nmemory-cost ")
+        .nth(1)
+        .and_then(|rest| rest.split_once("\nmore-"))
+        .unwrap()
+        .0;
+    assert!(
+        entry.contains("unavailable here") && entry.contains("/proc/slabinfo"),
+        "{entry}"
+    );
+}
+
+#[test]
+fn a_claim_of_other_kernels_is_told_and_does_not_make_the_exit_code() {
+    let directory = tempdir().unwrap();
+    let output = run(linger(
+        directory.path(),
+        &["verify", "tw-recycle-nat", "reserved-ports"],
+    ));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("the claim is of Linux < 4.12"), "{text}");
+    assert!(
+        text.contains("2 claims, 1 holds, 1 not of this kernel; expectations: 1 met;"),
+        "{text}"
+    );
+    assert!(stderr(&output).contains("3 records →"), "{}", said(&output));
+    // What is missing for another reason still makes it.
+    let path = scenario(
+        directory.path(),
+        &[("net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_tw_recycle")],
+    );
+    let output = run(linger(directory.path(), &["verify", "tw-recycle-nat", &path, "--json"]));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let reasons: Vec<_> = records(&output)
+        .iter()
+        .map(|record| record["verdict"]["reasons"][0].to_string())
+        .collect();
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.contains("not of this kernel: the claim is of Linux < 4.12")),
+        "{reasons:?}"
+    );
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.contains("use a kernel that has it (Linux 4.11 or earlier)")),
+        "{reasons:?}"
+    );
+    // Alone it says nothing of this kernel, and that is no pass.
+    let output = run(linger(directory.path(), &["verify", "tw-recycle-nat"]));
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+}
+
+#[test]
+fn two_scenarios_of_one_id_are_refused_and_one_named_twice_is_run_once() {
+    let directory = tempdir().unwrap();
+    let text = std::fs::read_to_string(scenario(directory.path(), &[])).unwrap();
+    std::fs::write(directory.path().join("one.toml"), &text).unwrap();
+    std::fs::write(directory.path().join("other.toml"), text.replace("130", "131")).unwrap();
+    let output = run(linger(directory.path(), &["verify", "one.toml", "other.toml"]));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(
+        stderr(&output).contains("one.toml and other.toml both have the id"),
+        "{}",
+        said(&output)
+    );
+    let output = run(linger(
+        directory.path(),
+        &["verify", "one.toml", "./one.toml", "--set", "load.in_flight=2"],
+    ));
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(
+        stderr(&output).contains("1 claim, 1 trial, with load.in_flight=2: about"),
+        "{}",
+        said(&output)
+    );
+    assert!(
+        String::from_utf8_lossy(&output.stdout).ends_with("set: load.in_flight=2\n"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn a_sequence_that_ends_early_refutes_the_claim_that_its_steps_contradict() {
+    let directory = tempdir().unwrap();
+    let output = run(linger(
+        directory.path(),
+        &[
+            "verify",
+            "last-ack-reuse-timestamps",
+            "--set",
+            "sysctl.client.net.ipv4.tcp_tw_reuse=0",
+            "--json",
+        ],
+    ));
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    let (_, status, figure) = claims(&output).remove(0);
+    assert_eq!(
+        (status.as_str(), figure.as_str()),
+        ("refuted", "EADDRNOTAVAIL in ? ms"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
 fn what_is_told_at_the_end_is_told_again_from_the_records() {
     let directory = tempdir().unwrap();
     let ids = [

@@ -1,15 +1,21 @@
 //! `linger check`: what this machine allows, with the remedy for each no.
 
+use std::sync::atomic::AtomicBool;
+
 use anyhow::Result;
 use serde_json::json;
 
 use super::{Exit, print};
 use crate::cli::Check;
 use linger::lab::preflight::{self, Check as Row, State};
+use linger::lab::{limits, privilege};
 use linger::machine::qemu::Qemu;
+use linger::scenario;
+use linger::trial::{self, Means, TrialError, Tuning};
 
 pub(crate) fn check(options: &Check) -> Result<Exit> {
     let mut checks = preflight::checks();
+    checks.push(address_translation()?);
     checks.push(emulator());
     let mut text = String::new();
     for check in &checks {
@@ -33,6 +39,40 @@ pub(crate) fn check(options: &Check) -> Result<Exit> {
         Exit::Met
     } else {
         Exit::Unavailable
+    })
+}
+
+/// What topology `nat` needs: its lab is built, as a scenario's would be, and thrown away.
+fn address_translation() -> Result<Row> {
+    const SCENARIO: &str = "id = \"nat\"\nclaim = \"clients can share an address\"\n\
+        [lab]\ntopology = \"nat\"\nnat_ports = \"40000 40015\"\n[[step]]\nlisten = {}\n";
+    let plan = scenario::from_text("check", SCENARIO)?;
+    let foreseen = privilege::acquire().map(|privilege| {
+        let means = Means {
+            privilege,
+            descriptors: limits::raise_descriptor_limit().unwrap_or(0),
+            stop: &AtomicBool::new(false),
+            tuning: Tuning::default(),
+        };
+        plan.trials
+            .iter()
+            .try_for_each(|trial| trial::foresee(trial, means).map(drop))
+    });
+    let (state, found, remedy) = match foreseen {
+        Ok(Ok(())) => (State::Yes, "nft made a router's rules".to_owned(), None),
+        Ok(Err(TrialError::Unavailable(why))) => (State::No, why.reason, Some(why.remedy)),
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => (
+            State::Unknown,
+            "not tried: it takes a network namespace".to_owned(),
+            None,
+        ),
+    };
+    Ok(Row {
+        name: "topology nat (nft)",
+        state,
+        found,
+        remedy,
     })
 }
 

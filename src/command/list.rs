@@ -1,5 +1,6 @@
 //! `linger list`: the catalogue, and whether this machine can run it.
 
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use serde_json::json;
 use super::{Exit, print};
 use crate::cli::List;
 use linger::lab::{Unavailable, limits, privilege};
+use linger::report::{self, Style};
 use linger::scenario::catalogue;
 use linger::scenario::plan::Plan;
 use linger::trial::{self, Means, TrialError, Tuning};
@@ -17,6 +19,7 @@ pub(crate) fn list(options: &List) -> Result<Exit> {
     let plans = catalogue::all()?;
     let privilege = privilege::acquire();
     let descriptors = limits::raise_descriptor_limit()?;
+    let style = Style::of(&io::stdout());
     let mut text = String::new();
     for plan in &plans {
         let obstacle = match &privilege {
@@ -34,7 +37,7 @@ pub(crate) fn list(options: &List) -> Result<Exit> {
         text += &if options.json {
             as_json(plan, obstacle.as_ref())
         } else {
-            as_text(plan, obstacle.as_ref())
+            as_text(plan, obstacle.as_ref(), style)
         };
     }
     print(text.as_bytes())
@@ -45,6 +48,9 @@ fn obstacle(plan: &Plan, means: Means<'_>) -> Result<Option<Unavailable>> {
     let Some(trial) = plan.trials.first() else {
         return Ok(None);
     };
+    if let Err(why) = super::needs::require(trial) {
+        return Ok(Some(why));
+    }
     match trial::foresee(trial, means) {
         Ok(_) => Ok(None),
         Err(TrialError::Unavailable(why)) => Ok(Some(why)),
@@ -70,13 +76,13 @@ fn as_json(plan: &Plan, obstacle: Option<&Unavailable>) -> String {
     format!("{line}\n")
 }
 
-fn as_text(plan: &Plan, obstacle: Option<&Unavailable>) -> String {
+fn as_text(plan: &Plan, obstacle: Option<&Unavailable>, style: Style) -> String {
     let trials = match plan.trials.len() {
         1 => "1 trial".to_owned(),
         count => format!("{count} trials"),
     };
     let mut text = format!(
-        "{:<26} {:>9}  ~{:<7} {}\n    {} [{}]\n",
+        "{:<26} {:>9}  ~{:<7} {}\n",
         plan.id,
         trials,
         rounded(plan.expected_duration()),
@@ -85,11 +91,15 @@ fn as_text(plan: &Plan, obstacle: Option<&Unavailable>) -> String {
         } else {
             "unavailable here"
         },
-        plan.claim,
-        plan.sources.join("; "),
     );
-    if let Some(why) = obstacle {
-        text += &format!("    {why}\n");
+    let claim = report::with_sources(&plan.claim, &plan.sources.join("; "));
+    let why = obstacle.map(ToString::to_string);
+    for line in [Some(claim), why]
+        .iter()
+        .flatten()
+        .flat_map(|said| style.wrapped(said, 4))
+    {
+        text += &format!("    {line}\n");
     }
     text
 }

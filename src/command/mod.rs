@@ -8,6 +8,7 @@ pub(crate) mod guest;
 mod interrupt;
 mod kernels;
 mod list;
+mod needs;
 mod progress;
 mod report;
 mod run;

@@ -231,9 +231,10 @@ pub(super) fn conduct(
     interrupt: &Interrupt,
     tell: &mut dyn FnMut(Event),
 ) -> Record {
-    let privilege = match privilege {
-        Ok(privilege) => *privilege,
-        Err(why) => return trial::unavailable(plan, why),
+    let privilege = match (privilege, super::needs::require(plan)) {
+        (Ok(privilege), Ok(())) => *privilege,
+        (Err(why), _) => return trial::unavailable(plan, why),
+        (_, Err(why)) => return trial::unavailable(plan, &why),
     };
     let means = Means {
         privilege,

@@ -4,6 +4,7 @@
 //! (its books do not balance, the machine was too slow for what it should have shown), so is the claim.
 
 use super::expression::{Evidence, GAVE_UP, on_large_stack};
+use super::figure::Figure;
 use crate::record::schema::{ClaimStatus, ClaimVerdict, Record, Status};
 
 /// Judges the claim of the scenario that `records` are of, each of them judged already; None where the scenario has no
@@ -23,17 +24,22 @@ pub fn claim(records: &[Record]) -> Option<ClaimVerdict> {
     let doubts = doubts(&records);
     let said = on_large_stack(|| {
         let evidence = Evidence::of_all(&records);
-        (evidence.is_true(holds), figure.map(|figure| evidence.text(figure)))
+        let figure = figure.map_or_else(Figure::default, |figure| evidence.figure(figure));
+        (evidence.is_true(holds), figure)
     });
-    let (holds, figure) = said.unwrap_or_else(|| (Err(GAVE_UP.to_owned()), None));
+    let (holds, mut figure) = said.unwrap_or_else(|| (Err(GAVE_UP.to_owned()), Figure::default()));
+    // Without a figure there is none to stand in for.
+    if figure.unsaid.is_some() && figure.text.is_none() {
+        figure.text = failed_step(&records);
+    }
     Some(conclude(doubts, holds, figure))
 }
 
-fn conclude(doubts: Vec<String>, holds: Result<bool, String>, figure: Option<Result<String, String>>) -> ClaimVerdict {
-    let (figure, unsaid) = match figure {
-        Some(Ok(figure)) => (Some(figure), None),
-        Some(Err(why)) => (None, Some(format!("the figure could not be told: {why}"))),
-        None => (None, None),
+fn conclude(doubts: Vec<String>, holds: Result<bool, String>, figure: Figure) -> ClaimVerdict {
+    let unsaid = match (&figure.text, figure.unsaid) {
+        (Some(_), Some(why)) => Some(format!("the figure could not be told whole: {why}")),
+        (None, Some(why)) => Some(format!("the figure could not be told: {why}")),
+        (_, None) => None,
     };
     let (status, reasons) = match holds {
         _ if !doubts.is_empty() => (ClaimStatus::Inconclusive, doubts),
@@ -43,9 +49,25 @@ fn conclude(doubts: Vec<String>, holds: Result<bool, String>, figure: Option<Res
     };
     ClaimVerdict {
         status,
-        figure,
+        figure: figure.text,
         reasons,
     }
+}
+
+/// Where a sequence ended, for whoever asks for what it would have found later.
+fn failed_step(records: &[&Record]) -> Option<String> {
+    let (record, step) = records.iter().find_map(|record| {
+        let failed = record.steps.iter().find(|step| step.status == Some(Status::Unmet));
+        Some((record, failed?))
+    })?;
+    let found = step.actual.as_deref().unwrap_or("nothing");
+    Some(format!(
+        "step {} of {}, {}: expected {}, found {found}",
+        step.number,
+        record.steps.len(),
+        step.does,
+        step.expected
+    ))
 }
 
 /// Each trial's last record, in trial order, of one scenario's records.
@@ -99,6 +121,7 @@ fn text<'a>(record: &'a Record, key: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use crate::record::fixture;
+    use crate::record::schema::StepResult;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -145,7 +168,7 @@ mod tests {
     fn what_the_records_lack_is_inconclusive() {
         for holds in [
             "records[0].outcomes.okay == 28232",
-            "true || records[0].nothing == 1",
+            "true && records[0].nothing == 1",
             "records[1].outcomes.ok == 28232",
             "records.all(r, r.slab.size() > 0)",
             "records[0].outcomes.ok",
@@ -163,6 +186,57 @@ mod tests {
         assert!(
             verdict.reasons[0].starts_with("the figure could not be told"),
             "{verdict:?}"
+        );
+    }
+
+    /// A sequence of three steps, the second of which found a reset where it expected none.
+    fn ended_early() -> Record {
+        let mut record = fixture::exhaustion();
+        let step = |number: usize, actual: Option<&str>, status| StepResult {
+            number,
+            at: format!("a.toml:{number}"),
+            does: format!("await state {number}.client"),
+            expected: "TIME_WAIT".into(),
+            actual: actual.map(str::to_owned),
+            status,
+            began_seconds: None,
+            took_seconds: None,
+        };
+        record.steps = vec![
+            step(1, Some("TIME_WAIT"), Some(Status::Met)),
+            step(2, Some("ABSENT"), Some(Status::Unmet)),
+            step(3, None, None),
+        ];
+        record.captured = [("first".to_owned(), [("state".to_owned(), json!("ABSENT"))].into())].into();
+        record.verdict.status = Status::Unmet;
+        record
+    }
+
+    #[test]
+    fn a_sequence_that_ended_early_refutes_what_it_found_otherwise_and_tells_what_it_found() {
+        let mut record = ended_early();
+        record.scenario["holds"] =
+            json!("records[0].captured.first.state == 'TIME_WAIT' && records[0].captured.second.state == 'TIME_WAIT'");
+        record.scenario["figure"] = json!(
+            "'first: ' + (records[0].captured.first.state == 'ABSENT' ? 'gone' : 'there') + '; second: ' + \
+             records[0].captured.second.state"
+        );
+        let verdict = claim(&[record]).unwrap();
+        assert_eq!(verdict.status, ClaimStatus::Refuted);
+        assert_eq!(verdict.figure.as_deref(), Some("first: gone; second: ?"));
+        assert!(verdict.reasons[0].contains("captured.second.state"), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_sequence_that_found_nothing_of_its_figure_tells_the_step_at_which_it_ended() {
+        let mut record = ended_early();
+        record.scenario["holds"] = json!("records[0].captured.second.state == 'TIME_WAIT'");
+        record.scenario["figure"] = json!("'second: ' + records[0].captured.second.state");
+        let verdict = claim(&[record]).unwrap();
+        assert_eq!(verdict.status, ClaimStatus::Inconclusive);
+        assert_eq!(
+            verdict.figure.as_deref(),
+            Some("step 2 of 3, await state 2.client: expected TIME_WAIT, found ABSENT")
         );
     }
 
@@ -222,7 +296,7 @@ mod tests {
         fn a_missing_name_never_holds(name in "zz[a-z]{1,8}", operator in "==|!=|<|>=") {
             for holds in [
                 format!("records[0].outcomes.{name} {operator} 1"),
-                format!("true || records[0].{name} {operator} 1"),
+                format!("true && records[0].{name} {operator} 1"),
                 format!("records.all(r, r.outcomes.{name} {operator} 1)"),
             ] {
                 prop_assert_eq!(verdict(&holds, FIGURE).status, ClaimStatus::Inconclusive, "{}", holds);

@@ -1,6 +1,16 @@
 //! One exit code for several trials.
 
-use crate::record::schema::Status;
+use crate::record::schema::{Record, Status};
+use crate::scenario::kernel_range::is_in_range;
+
+/// Whether a record says no more than that its claim is about other kernels (`kernels` of the scenario) than the one that it
+/// was to be put to. Nothing is amiss then and nothing can be mended, so that it has no part in an exit code.
+#[must_use]
+pub fn is_of_another_kernel(record: &Record) -> bool {
+    let kernels = record.scenario["kernels"].as_str();
+    record.verdict.status == Status::Unavailable
+        && kernels.is_some_and(|range| is_in_range(&record.environment.kernel, range) == Ok(false))
+}
 
 /// The program's exit code for these verdicts: 0 all met, 3 one unmet, 4 one unavailable, 5 one inconclusive.
 ///
@@ -37,6 +47,7 @@ fn severity(status: Status) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::fixture;
     use Status::{Inconclusive, Met, Unavailable, Unmet};
 
     #[test]
@@ -45,6 +56,19 @@ mod tests {
         assert_eq!(exit_code([Met, Inconclusive]), 5);
         assert_eq!(exit_code([Inconclusive, Unavailable, Met]), 4);
         assert_eq!(exit_code([Inconclusive, Unavailable, Unmet, Met]), 3);
+    }
+
+    #[test]
+    fn what_is_unavailable_is_of_another_kernel_only_where_the_scenario_says_so() {
+        let mut record = fixture::unavailable();
+        assert!(!is_of_another_kernel(&record));
+        record.scenario["kernels"] = "< 4.12".into();
+        assert!(is_of_another_kernel(&record));
+        record.scenario["kernels"] = ">= 4.12".into();
+        assert!(!is_of_another_kernel(&record));
+        record.scenario["kernels"] = "< 4.12".into();
+        record.verdict.status = Met;
+        assert!(!is_of_another_kernel(&record));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //!
 //! Three things are stricter here than in CEL, so that what was not measured is never taken for a pass:
 //! - `null` is absent. CEL would answer `null != 5` with true; here the name is missing, and `has()` asks whether it is.
-//! - A name that the record lacks is an error wherever it stands: CEL would answer `true || missing` with true. A name
-//!   that the same expression asks for by `has()` or `in` is exempt, and so is an index beyond a list's end, which depends on
-//!   what was measured: both are left to CEL, which takes the branch that is there.
+//! - A name that the record lacks makes the part unknown that needs it, and the whole where it hangs on that part
+//!   (`truth`): CEL would answer `[missing].size() == 1` with true. A name that the same expression asks for by `has()` or `in`
+//!   is exempt, and so is an index beyond a list's end, which depends on what was measured: both are left to CEL, which takes
+//!   the branch that is there.
 //! - A panic in the parser or interpreter is an error like any other.
 //!
 //! Integers of the record are CEL's int, all other numbers double. They compare with each other; CEL has no arithmetic
@@ -18,8 +19,10 @@ use cel::objects::Key;
 use cel::{Context, ExecutionError, Program, Value};
 use serde_json::Value as Json;
 
+use super::figure::Figure;
 use super::language;
 use super::paths::{Paths, path_text, step};
+use super::truth::Truth;
 use crate::record::schema::Record;
 
 /// Longer expressions are refused, in bytes: a stack that overflows cannot be caught as a panic can.
@@ -52,6 +55,13 @@ pub fn check(expression: &str) -> Result<(), String> {
 /// It is not CEL, needs what the record lacks, or is neither true nor false.
 pub fn is_true(record: &Record, expression: &str) -> Result<bool, String> {
     on_large_stack(|| Evidence::new(record).is_true(expression)).unwrap_or_else(|| Err(GAVE_UP.to_owned()))
+}
+
+/// Whether `expression` reads the record's key `name`, in one record or in one of `records`.
+#[must_use]
+pub fn reads(expression: &str, name: &str) -> bool {
+    let read = on_large_stack(|| compile(expression).is_ok_and(|program| Paths::of(program.expression()).reads(name)));
+    read.unwrap_or(false)
 }
 
 /// Compiles an expression; to be called [`on_large_stack`].
@@ -116,28 +126,29 @@ impl Evidence {
     /// # Errors
     /// What is missing, or not as the expression needs it.
     pub(super) fn is_true(&self, text: &str) -> Result<bool, String> {
-        match self.of_text(text)? {
-            Value::Bool(truth) => Ok(truth),
-            other => Err(format!("`{text}` gives {}, neither true nor false", shown(&other))),
+        let program = compile(text)?;
+        let asked = Paths::of(program.expression());
+        match self.scope(&asked).truth(program.expression()) {
+            Truth::True => Ok(true),
+            Truth::False => Ok(false),
+            Truth::Unknown(why) => Err(why),
         }
     }
 
     /// What the expression `text` gives, in words.
-    ///
-    /// # Errors
-    /// As [`Evidence::is_true`].
-    pub(super) fn text(&self, text: &str) -> Result<String, String> {
-        Ok(match self.of_text(text)? {
-            Value::String(words) => words.to_string(),
-            other => shown(&other),
-        })
+    pub(super) fn figure(&self, text: &str) -> Figure {
+        let program = match compile(text) {
+            Ok(program) => program,
+            Err(why) => return Figure::untold(why),
+        };
+        let asked = Paths::of(program.expression());
+        self.scope(&asked).figure(program.expression())
     }
 
-    fn of_text(&self, text: &str) -> Result<Value, String> {
-        let program = compile(text)?;
-        match self.first_missing(program.expression()) {
-            Some(missing) => Err(missing),
-            None => self.value(program.expression()),
+    fn scope<'s>(&'s self, asked: &'s Paths<'s>) -> Scope<'s> {
+        Scope {
+            context: &self.0,
+            asked,
         }
     }
 
@@ -146,22 +157,14 @@ impl Evidence {
     /// # Errors
     /// Why it has none.
     pub(super) fn value(&self, node: &IdedExpr) -> Result<Value, String> {
-        self.resolve(node)
-            .map_err(|error| error.map_or_else(|| GAVE_UP.to_owned(), |error| explained(&error)))
-    }
-
-    /// None as the error is a panic of the interpreter.
-    fn resolve(&self, node: &IdedExpr) -> Result<Value, Option<ExecutionError>> {
-        catch_unwind(AssertUnwindSafe(|| Value::resolve(node, &self.0)))
-            .map_err(|_| None)?
-            .map_err(Some)
+        value(&self.0, node)
     }
 
     /// The paths of the record that occur in an expression with their values: `outcomes.ok = 28231`.
     pub(super) fn quoted_values(&self, node: &IdedExpr) -> Vec<String> {
         let mut quoted = Vec::new();
         for path in Paths::of(node).read {
-            if let (Some(text), Ok(value)) = (path_text(path), self.resolve(path)) {
+            if let (Some(text), Ok(value)) = (path_text(path), self.value(path)) {
                 let text = format!("{text} = {}", shown(&value));
                 if !quoted.contains(&text) {
                     quoted.push(text);
@@ -170,11 +173,44 @@ impl Evidence {
         }
         quoted
     }
+}
+
+/// Where an expression's names are looked up: the record, and within `all` and `exists` the member in hand.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'s> {
+    pub(super) context: &'s Context<'s, 's>,
+    /// The whole expression's paths: what it asks for by itself may be missing.
+    asked: &'s Paths<'s>,
+}
+
+impl Scope<'_> {
+    /// The same expression, its names looked up in `context`.
+    pub(super) fn within<'s>(&'s self, context: &'s Context<'s, 's>) -> Scope<'s> {
+        Scope {
+            context,
+            asked: self.asked,
+        }
+    }
+
+    /// What CEL gives for an expression all of whose names are there.
+    ///
+    /// # Errors
+    /// Which name is missing, or why there is no value.
+    pub(super) fn measured(&self, node: &IdedExpr) -> Result<Value, String> {
+        match self.first_missing(node) {
+            Some(missing) => Err(missing),
+            None => value(self.context, node),
+        }
+    }
+
+    fn resolve(&self, node: &IdedExpr) -> Result<Value, Option<ExecutionError>> {
+        resolve(self.context, node)
+    }
 
     fn first_missing(&self, node: &IdedExpr) -> Option<String> {
         let paths = Paths::of(node);
         let missing = |path: &&&IdedExpr| {
-            !paths.is_guarded(path)
+            !self.asked.is_guarded(path)
                 && !matches!(
                     self.resolve(path),
                     Ok(_) | Err(Some(ExecutionError::IndexOutOfBounds(_)))
@@ -205,6 +241,17 @@ impl Evidence {
         let hint = nearest.map_or(String::new(), |(_, key)| format!("; the nearest name there is `{key}`"));
         format!("the record has no `{whole}`, or it is null: not measured here{hint}")
     }
+}
+
+/// None as the error is a panic of the interpreter.
+fn resolve(context: &Context<'_, '_>, node: &IdedExpr) -> Result<Value, Option<ExecutionError>> {
+    catch_unwind(AssertUnwindSafe(|| Value::resolve(node, context)))
+        .map_err(|_| None)?
+        .map_err(Some)
+}
+
+fn value(context: &Context<'_, '_>, node: &IdedExpr) -> Result<Value, String> {
+    resolve(context, node).map_err(|error| error.map_or_else(|| GAVE_UP.to_owned(), |error| explained(&error)))
 }
 
 /// JSON as a CEL value; None for null.
@@ -289,6 +336,28 @@ mod tests {
         assert!(error.contains("allowed is a CEL expression"), "{error}");
         assert!(check("  ").unwrap_err().contains("empty"));
         assert_eq!(check("outcomes.ok == prediction.capacity"), Ok(()));
+    }
+
+    #[test]
+    fn an_expression_reads_a_key_of_one_record_of_several_or_of_each() {
+        for expression in [
+            "memory.measured_bytes > 5",
+            "records[0].memory.measured_bytes > 5 && records[0].outcomes.ok == 1",
+            "records.all(r, r.memory.measured_bytes > 5)",
+            "records[0]['memory'].measured_bytes > 5",
+            "size(memory) > 0",
+        ] {
+            assert!(reads(expression, "memory"), "{expression}");
+        }
+        for expression in [
+            "captured.memory.state == 'ABSENT'",
+            "records[0].captured.memory.state == 'memory'",
+            "records.all(r, r.cell.memory == 1)",
+            "has(memory) && outcomes.ok == 1",
+            "memory.",
+        ] {
+            assert!(!reads(expression, "memory"), "{expression}");
+        }
     }
 
     #[test]

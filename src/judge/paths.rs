@@ -6,6 +6,8 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operat
 #[derive(Default)]
 pub(super) struct Paths<'e> {
     pub(super) read: Vec<&'e IdedExpr>,
+    /// The same of a macro's variable, such as `r.slab` in `records.all(r, size(r.slab) > 0)`.
+    of_members: Vec<&'e IdedExpr>,
     /// What `has()` and `in` ask for, as text.
     guarded: Vec<String>,
 }
@@ -26,10 +28,23 @@ impl<'e> Paths<'e> {
         })
     }
 
+    /// Whether the record's key `name` is read, of the record, of one of `records` or of a member of them.
+    pub(super) fn reads(&self, name: &str) -> bool {
+        let of_record = |path: &&IdedExpr| match names(path).as_slice() {
+            [first, _, key, ..] if first == "records" => key == name,
+            [first, ..] => first == name,
+            [] => false,
+        };
+        let of_member = |path: &&IdedExpr| names(path).get(1).is_some_and(|key| key == name);
+        self.read.iter().any(of_record) || self.of_members.iter().any(of_member)
+    }
+
     /// `bound` are the variables of the macros around the node.
     fn walk(&mut self, node: &'e IdedExpr, bound: &mut Vec<&'e str>) {
         if path_text(node).is_some() {
-            if !bound.contains(&root(node)) {
+            if bound.contains(&root(node)) {
+                self.of_members.push(node);
+            } else {
                 self.read.push(node);
             }
             return;
@@ -81,6 +96,19 @@ pub(super) fn path_text(node: &IdedExpr) -> Option<String> {
     }
     let (parent, key) = step(node)?;
     Some(joined(&path_text(parent)?, &key))
+}
+
+/// The names and indices of a path, from its root on.
+fn names(node: &IdedExpr) -> Vec<String> {
+    match (&node.expr, step(node)) {
+        (Expr::Ident(name), _) => vec![name.clone()],
+        (_, Some((parent, key))) => {
+            let mut names = names(parent);
+            names.push(key);
+            names
+        }
+        (_, None) => vec![],
+    }
 }
 
 /// A path and its next step, written alike whether the expression has `.key` or `['key']`.

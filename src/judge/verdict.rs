@@ -5,8 +5,8 @@ use cel::common::ast::{Expr, IdedExpr, operators};
 
 use super::conjunction::conjuncts;
 use super::expression::{Evidence, GAVE_UP, compile, on_large_stack, shown};
-use super::kernel::is_in_range;
 use crate::record::schema::{Judged, Ledger, Record, Status, StepResult, Verdict};
+use crate::scenario::kernel_range::is_in_range;
 use crate::scenario::plan::Expectation;
 
 /// Judges `record` by `expectations` and fills its verdict. A record that is already `unavailable` stays so.
@@ -28,11 +28,12 @@ pub fn judge(record: &mut Record, expectations: &[Expectation]) {
 /// A sequence's steps as one expectation: that each goes as it says.
 fn steps(record: &Record) -> Option<Judged> {
     let last = record.steps.last()?;
-    let failed = record.steps.iter().find(|step| step.status == Some(Status::Unmet));
+    let with = |status| record.steps.iter().find(move |step| step.status == Some(status));
+    let (failed, unknown) = (with(Status::Unmet), with(Status::Inconclusive));
     let not_done = record.steps.iter().find(|step| step.status.is_none());
     let number = |step: &StepResult| format!("step {} of {}: {}", step.number, record.steps.len(), step.does);
-    Some(match (failed, not_done) {
-        (Some(step), _) => Judged {
+    Some(match (failed, unknown, not_done) {
+        (Some(step), _, _) => Judged {
             that: number(step),
             at: step.at.clone(),
             status: Some(Status::Unmet),
@@ -40,7 +41,15 @@ fn steps(record: &Record) -> Option<Judged> {
             actual: step.actual.clone(),
             note: None,
         },
-        (None, Some(step)) => Judged {
+        (None, Some(step), _) => Judged {
+            that: number(step),
+            at: step.at.clone(),
+            status: Some(Status::Inconclusive),
+            expected: Some(step.expected.clone()),
+            actual: None,
+            note: step.actual.clone(),
+        },
+        (None, None, Some(step)) => Judged {
             that: number(step),
             at: step.at.clone(),
             status: Some(Status::Inconclusive),
@@ -48,7 +57,7 @@ fn steps(record: &Record) -> Option<Judged> {
             actual: None,
             note: Some("it was not done".to_owned()),
         },
-        (None, None) => Judged {
+        (None, None, None) => Judged {
             that: format!("each of the {} steps goes as it says", record.steps.len()),
             at: last.at.clone(),
             status: Some(Status::Met),

@@ -204,16 +204,31 @@ fn is_global(path: &Path, error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) && path.exists()
 }
 
+/// What not every kernel has, though it is no slip of the pen.
+const KERNELS_THAT_HAVE: [(&str, &str); 9] = [
+    ("net.ipv4.ip_autobind_reuse", "Linux 5.7 or later"),
+    ("net.ipv4.ip_unprivileged_port_start", "Linux 4.11 or later"),
+    (CHILD_EHASH_ENTRIES, "Linux 6.1 or later"),
+    (EHASH_ENTRIES, "Linux 6.1 or later"),
+    ("net.ipv4.tcp_migrate_req", "Linux 5.14 or later"),
+    ("net.ipv4.tcp_rto_min_us", "Linux 6.11 or later"),
+    ("net.ipv4.tcp_syn_linear_timeouts", "Linux 6.5 or later"),
+    ("net.ipv4.tcp_tw_recycle", "Linux 4.11 or earlier"),
+    ("net.ipv4.tcp_tw_reuse_delay", "Linux 6.14 or later"),
+];
+
 /// Why a write inside a namespace failed. Called on a thread of the host's namespace, which is only read.
 fn refused(path: &Path, side: &str, name: &str, value: &str, error: &io::Error) -> Unavailable {
     match error.kind() {
-        ErrorKind::NotFound if !path.exists() => Unavailable::new(
-            format!("this kernel has no sysctl {name}"),
-            nearest(name).map_or_else(
-                || "leave it out, or use a kernel that has it".to_owned(),
-                |nearest| format!("the nearest that it has is {nearest}"),
-            ),
-        ),
+        ErrorKind::NotFound if !path.exists() => {
+            let known = KERNELS_THAT_HAVE.iter().find(|(known, _)| *known == name);
+            let remedy = match (known, nearest(name)) {
+                (Some((_, kernels)), _) => format!("use a kernel that has it ({kernels}), or leave it out"),
+                (None, Some(nearest)) if !THAT_MATTER.contains(&name) => format!("write {nearest}, if that is meant"),
+                _ => "use a kernel that has it, or leave it out".to_owned(),
+            };
+            Unavailable::new(format!("this kernel has no sysctl {name}"), remedy)
+        }
         ErrorKind::ReadOnlyFilesystem => read_only(),
         ErrorKind::NotFound | ErrorKind::PermissionDenied => not_per_namespace(name),
         _ => Unavailable::new(
@@ -269,7 +284,8 @@ pub(super) fn normal(value: &str) -> String {
     value.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The existing sysctl whose name is most like `wanted`, if one is alike at all.
+/// The existing sysctl that is a slip of the pen away from `wanted`, if there is one: two letters changed, swapped, left out
+/// or put in.
 fn nearest(wanted: &str) -> Option<String> {
     let mut found = Vec::new();
     collect(&Path::new(ROOT).join("net"), &mut found);
@@ -277,7 +293,7 @@ fn nearest(wanted: &str) -> Option<String> {
     found
         .into_iter()
         .min_by_key(distance)
-        .filter(|name| distance(name) <= wanted.len() / 3)
+        .filter(|name| distance(name) <= 2)
 }
 
 fn collect(directory: &Path, found: &mut Vec<String>) {
@@ -337,7 +353,32 @@ mod tests {
             nearest("net.ipv4.tcp_tw_resue").as_deref(),
             Some("net.ipv4.tcp_tw_reuse")
         );
-        assert_eq!(nearest("net.x"), None);
+        for other in ["net.x", "net.ipv4.tcp_nope", "net.ipv4.tcp_tw_recycle"] {
+            assert_eq!(nearest(other), None);
+        }
+    }
+
+    #[test]
+    fn a_sysctl_of_other_kernels_is_told_by_them_and_a_misspelt_one_by_its_neighbour() {
+        let absent = io::Error::from(ErrorKind::NotFound);
+        let told = |name: &str| {
+            let path = Path::new("/proc/sys/net/none");
+            refused(path, "client", name, "1", &absent).to_string()
+        };
+        let recycle = told("net.ipv4.tcp_tw_recycle");
+        assert!(
+            recycle.contains("use a kernel that has it (Linux 4.11 or earlier)"),
+            "{recycle}"
+        );
+        let delay = told("net.ipv4.tcp_tw_reuse_delay");
+        assert!(delay.contains("(Linux 6.14 or later)"), "{delay}");
+        let slip = told("net.ipv4.tcp_tw_resue");
+        assert!(slip.contains("write net.ipv4.tcp_tw_reuse, if that is meant"), "{slip}");
+        let nonsense = told("net.ipv4.tcp_nope");
+        assert!(
+            nonsense.ends_with("use a kernel that has it, or leave it out"),
+            "{nonsense}"
+        );
     }
 
     #[test]

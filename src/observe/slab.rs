@@ -31,6 +31,14 @@ pub struct Slab {
     pub object_bytes: u64,
 }
 
+/// Whether the kernel lets this process read them.
+///
+/// # Errors
+/// As open(2) gives it: EACCES for all but root, ENOENT without CONFIG_SLUB_DEBUG.
+pub fn readable() -> std::io::Result<()> {
+    std::fs::File::open("/proc/slabinfo").map(drop)
+}
+
 /// The caches' state by name; None where slabinfo cannot be read.
 #[must_use]
 pub fn read() -> Option<BTreeMap<String, Slab>> {

@@ -4,8 +4,6 @@ use super::style::Style;
 use super::table::wrapped;
 use crate::record::schema::{ClaimStatus, ClaimVerdict, Status};
 
-const WIDTH: usize = 96;
-
 /// `claim: holds: 28232 ports, EADDRNOTAVAIL at attempt 28233`, and below it why where it could not be judged.
 #[must_use]
 pub fn claim(verdict: &ClaimVerdict, style: Style) -> String {
@@ -13,8 +11,17 @@ pub fn claim(verdict: &ClaimVerdict, style: Style) -> String {
         .figure
         .as_ref()
         .map_or(String::new(), |figure| format!(": {figure}"));
-    let mut text = format!("claim: {}{figure}\n", painted(verdict.status, style));
-    for reason in verdict.reasons.iter().flat_map(|reason| wrapped(reason, WIDTH - 2)) {
+    let whole = format!("claim: {}{figure}", painted(verdict.status, style));
+    let mut text = String::new();
+    for (index, line) in wrapped(&whole, style.columns() - 2).into_iter().enumerate() {
+        text.push_str(if index == 0 { "" } else { "  " });
+        text.push_str(&format!("{line}\n"));
+    }
+    for reason in verdict
+        .reasons
+        .iter()
+        .flat_map(|reason| wrapped(reason, style.columns() - 2))
+    {
         text.push_str(&format!("  {reason}\n"));
     }
     text

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::markdown::{escaped, row};
 use super::verify::{Row, by_scenario};
-use super::{claim, plain, side_by_side, status_name, verify};
+use super::{plain, side_by_side, verify};
 use crate::record::schema::Record;
 use crate::scenario::plan::{Plan, TrialPlan};
 
@@ -35,11 +35,10 @@ pub fn claims(plans: &[Plan], records: &[Record]) -> String {
 fn section(plan: &Plan, records: &[Record]) -> String {
     let first = plan.trials.first();
     let mut text = format!("\n### {}\n\n> {}\n\n", plan.id, plan.claim);
-    text.push_str(&format!(
-        "Sources: {}.\n\n{}\n\n",
-        plan.sources.join("; "),
-        sentence(&plan.why)
-    ));
+    if !plan.sources.is_empty() {
+        text.push_str(&format!("Sources: {}.\n\n", plan.sources.join("; ")));
+    }
+    text.push_str(&format!("{}\n\n", sentence(&plan.why)));
     text.push_str(&format!("How: `linger run {}`: {}.", plan.id, how(plan)));
     if let Some(holds) = first.and_then(|trial| trial.holds.as_deref()) {
         text.push_str(&format!(" The claim holds where\n\n```cel\n{}\n```\n", holds.trim()));
@@ -61,11 +60,8 @@ fn section(plan: &Plan, records: &[Record]) -> String {
     text.push_str(&row(["---"; 4].map(str::to_owned)));
     for (lab, records) in by_lab(&own) {
         let of = Row::of(&records);
-        let verdict = of
-            .verdict
-            .as_ref()
-            .map_or("measured only", |verdict| claim::name(verdict.status));
-        let expectation = status_name(of.expectation);
+        let verdict = of.verdict_name();
+        let expectation = of.expectation_name();
         text.push_str(&row([
             lab,
             of.figure().to_owned(),
@@ -76,8 +72,14 @@ fn section(plan: &Plan, records: &[Record]) -> String {
     text
 }
 
-/// A head comment goes on after `Why:`, with a small letter.
+/// A head comment goes on after `Why:`, with a small letter, which a sentence has not; an identifier (`tcp_tw_reuse=1`,
+/// `close()`) is written as it is.
 fn sentence(text: &str) -> String {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let word = first.trim_end_matches([',', ';', ':', '.']);
+    if !word.chars().all(|c| c.is_alphabetic() || matches!(c, '-' | '\'' | '’')) {
+        return text.to_owned();
+    }
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string());
     first.unwrap_or_default() + letters.as_str()
@@ -157,6 +159,20 @@ mod tests {
             "| Linux 4.4.0, IPv4 | 28232 | holds | met |",
         ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_letter_and_an_identifier_with_its_own() {
+        for (why, sentence) in [
+            ("the ports run out", "The ports run out"),
+            ("side-by-side, they", "Side-by-side, they"),
+            ("tcp_tw_reuse=1 lets them", "tcp_tw_reuse=1 lets them"),
+            ("close() with data", "close() with data"),
+            ("time, then", "Time, then"),
+            ("", ""),
+        ] {
+            assert_eq!(super::sentence(why), sentence);
         }
     }
 

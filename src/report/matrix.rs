@@ -9,9 +9,6 @@ use super::table::{aligned, wrapped};
 use super::{cell_text, expectation, number, plain, sides};
 use crate::record::schema::{Latency, Record, Share, Sides, Status};
 
-/// Width of what stands below the table.
-const WIDTH: usize = 96;
-
 /// A record's value in a column, if it has one.
 type Value = Box<dyn Fn(&Record) -> Option<String>>;
 /// A column: its heading and its values.
@@ -238,14 +235,16 @@ pub(super) fn why_not(record: &Record, style: Style) -> String {
     } else {
         format!("{} ({cell})", id(record))
     };
-    let mut text = format!("\n{}: {}\n", style.bold(&name), style.status(record.verdict.status));
+    let heading = format!("{}: {}", style.bold(&name), style.status(record.verdict.status));
+    let mut text = format!("\n{}\n", wrapped(&heading, style.columns()).join("\n  "));
     let verdict = &record.verdict;
     let failing = verdict
         .expectations
         .iter()
         .filter(|judged| judged.status.is_some_and(|status| status != Status::Met));
-    let reasons = verdict.reasons.iter().flat_map(|reason| wrapped(reason, WIDTH - 2));
-    for line in reasons.chain(failing.flat_map(|judged| expectation::lines(judged, style, WIDTH - 2))) {
+    let width = style.columns() - 2;
+    let reasons = verdict.reasons.iter().flat_map(|reason| wrapped(reason, width));
+    for line in reasons.chain(failing.flat_map(|judged| expectation::lines(judged, style, width))) {
         text.push_str(&format!("  {line}\n"));
     }
     text

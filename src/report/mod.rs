@@ -43,7 +43,7 @@ pub use markdown::markdown;
 pub use matrix::matrix;
 pub use style::Style;
 pub use terminal::trial;
-pub use verify::verify;
+pub use verify::{verify, with_sources};
 
 /// How a verdict's status is written, as in the record's JSON.
 fn status_name(status: Status) -> &'static str {

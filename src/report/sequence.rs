@@ -17,7 +17,7 @@ pub(super) fn steps(record: &Record, style: Style) -> Vec<String> {
     let mut steps = Vec::new();
     for (line, step) in lines.into_iter().zip(&record.steps) {
         steps.push(if step.status.is_none() { style.dim(&line) } else { line });
-        if step.status == Some(Status::Unmet) {
+        if matches!(step.status, Some(Status::Unmet | Status::Inconclusive)) {
             let found = step.actual.as_deref().unwrap_or_default();
             let text = format!("expected {}, found {found} · {}", step.expected, step.at);
             steps.extend(wrapped(&text, BODY - 4).into_iter().map(|line| format!("    {line}")));
@@ -29,7 +29,8 @@ pub(super) fn steps(record: &Record, style: Style) -> Vec<String> {
 fn row(step: &StepResult) -> Vec<String> {
     let mark = match step.status {
         Some(Status::Met) => "✓",
-        Some(_) => "✗",
+        Some(Status::Unmet) => "✗",
+        Some(_) => "?",
         None => " ",
     };
     // What only does what it says needs no answer.

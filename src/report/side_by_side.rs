@@ -4,12 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::style::Style;
 use super::table::{aligned, wrapped};
-use super::verify::{Row, by_scenario, summary};
-use super::{claim, expectation, markdown, plain};
+use super::verify::{Row, by_scenario, summary, with_sources};
+use super::{expectation, markdown, plain};
 use crate::record::schema::{Clock, Record, Status};
-
-/// Width of what stands below a claim's line.
-const WIDTH: usize = 96;
 
 /// Records by kernel, oldest first, and by address family where there are several.
 pub(super) fn by_kernel(records: &[Record]) -> Vec<(String, Vec<Record>)> {
@@ -108,11 +105,11 @@ pub(super) fn terminal(records: &[Record], style: Style) -> String {
         text.push_str(&format!("{line}\n"));
         for line in figures(claim, &kernels)
             .iter()
-            .flat_map(|text| wrapped(text, WIDTH - 4))
+            .flat_map(|text| wrapped(text, style.columns() - 4))
         {
             text.push_str(&format!("    {line}\n"));
         }
-        for line in wrapped(&format!("{} [{}]", claim.claim, claim.sources), WIDTH - 4) {
+        for line in wrapped(&with_sources(&claim.claim, &claim.sources), style.columns() - 4) {
             text.push_str(&format!("    {}\n", style.dim(&line)));
         }
     }
@@ -121,7 +118,7 @@ pub(super) fn terminal(records: &[Record], style: Style) -> String {
     for (_, own) in &kernels {
         let rows: Vec<Row> = by_scenario(own).iter().map(|records| Row::of(records)).collect();
         text.push('\n');
-        for line in wrapped(&format!("{}{}", summary(&rows, own), clock(own)), WIDTH) {
+        for line in wrapped(&format!("{}{}", summary(&rows, own), clock(own)), style.columns()) {
             text.push_str(&format!("{line}\n"));
         }
     }
@@ -187,9 +184,9 @@ fn reason(record: &Record, style: Style) -> String {
         .verdict
         .reasons
         .iter()
-        .flat_map(|reason| wrapped(reason, WIDTH - 2));
+        .flat_map(|reason| wrapped(reason, style.columns() - 2));
     let lines: Vec<String> = reasons
-        .chain(failing.flat_map(|judged| expectation::lines(judged, style, WIDTH - 2)))
+        .chain(failing.flat_map(|judged| expectation::lines(judged, style, style.columns() - 2)))
         .map(|line| format!("  {line}\n"))
         .collect();
     format!("{}\n{}", style.status(record.verdict.status), lines.concat())
@@ -237,10 +234,7 @@ pub(super) fn page(records: &[Record]) -> String {
 
 /// `**holds**: 4000 of 4000 ports`; why not, where it is unavailable.
 fn cell(row: &Row) -> String {
-    let name = row
-        .verdict
-        .as_ref()
-        .map_or("measured only", |verdict| claim::name(verdict.status));
+    let name = row.verdict_name();
     let why = row.verdict.as_ref().and_then(|verdict| verdict.reasons.first());
     let said = match (row.figure(), why) {
         ("–", Some(why)) => why.as_str(),

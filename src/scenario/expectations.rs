@@ -1,4 +1,4 @@
-//! Checks that expectations can be read: CEL in `when`, `that`, `holds` and `figure`, versions in `kernel`.
+//! Checks that expectations can be read: CEL in `when`, `that`, `holds` and `figure`, versions in `kernel` and `kernels`.
 //!
 //! What they say of a record is judged elsewhere; a typing slip must not cost a run to be found.
 
@@ -21,6 +21,11 @@ pub(super) fn check(root: &Node) -> Vec<Problem> {
         {
             problems.push(Problem::new(&node.origin, name.to_owned(), message));
         }
+    }
+    if let Some(node) = root.child("kernels")
+        && let Some(message) = node.text().and_then(version_fault)
+    {
+        problems.push(Problem::new(&node.origin, "kernels".to_owned(), message));
     }
     for (index, expectation) in expectations.iter().enumerate() {
         for name in ["when", "kernel", "that"] {

@@ -3,7 +3,7 @@
 //! `spec` is what a file says (parsed, with `step` and `pool`) and the source of its JSON Schema; `tree` keeps each value's
 //! place; `structure` and `meaning` (with the `…_rules`) name everything wrong with it at once; `matrix` spans the cells;
 //! `plan` is what will run (`resolve`d: every default filled in, one trial a matrix cell and repeat); `catalogue` holds the
-//! scenarios shipped.
+//! scenarios shipped; `kernel_range` tells which kernels they are about.
 //! Knows nothing of labs, sockets or records.
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod exec_rules;
 mod expectations;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod kernel_range;
 mod key;
 mod matrix;
 mod meaning;

@@ -69,6 +69,9 @@ pub struct TrialPlan {
     /// The kernel that runs it, where the scenario says; as `--kernel` takes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// The kernels that the claim is about, in semver's notation; None: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernels: Option<String>,
     /// The keys that have another value because an emulator executes the kernel.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scaled: BTreeMap<String, serde_json::Value>,

@@ -40,6 +40,7 @@ pub(super) fn trial(scenario: Scenario, root: &Node, cell: &Cell, place: Place<'
         alone: scenario.alone.unwrap_or(false),
         real_time: scenario.real_time.unwrap_or(false),
         kernel: scenario.kernel,
+        kernels: scenario.kernels,
         scaled: BTreeMap::new(),
         trial: 1,
         trials: 1,

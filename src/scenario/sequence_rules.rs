@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::meaning::Rules;
-use super::problem::{listed, nearest, quoted};
+use super::problem::{listed, member, nearest, quoted};
 use super::spec::Topology;
 use super::step::{Action, Connect, Counter, End, Lose, Outcome, Step, Undrop};
 use super::tree::Node;
@@ -25,10 +25,19 @@ pub(super) fn check(rules: &mut Rules<'_>) {
         rules.report("step", "no step; expected at least one");
     }
     let mut names = Names::default();
+    let mut facts = BTreeSet::new();
     for (index, node) in steps.iter().enumerate() {
-        let key = format!("step[{index}]");
+        let key = member("step", index);
         let mut report = |message: String| rules.report_at(&node.origin, &key, message);
         kinds(node, &mut report);
+        if let Some(name) = node.child("as").and_then(Node::text)
+            && !facts.insert(name)
+        {
+            report(format!(
+                "an earlier step keeps what it found as {} already; name each anew",
+                quoted(name)
+            ));
+        }
         let Ok(step) = serde_json::from_value::<Step>(node.to_json()) else {
             continue;
         };
@@ -291,7 +300,7 @@ fn addresses(rules: &mut Rules<'_>, steps: &[Node]) {
         for (number, count, key) in [(from, clients, "client.addresses"), (to, servers, "server.addresses")] {
             if number > count {
                 let message = format!("address {number} is beyond {key}, which is {count}");
-                rules.report_at(&node.origin, &format!("step[{index}]"), message);
+                rules.report_at(&node.origin, &member("step", index), message);
             }
         }
     }

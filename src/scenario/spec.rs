@@ -43,6 +43,10 @@ pub struct Scenario {
     /// Meant for an axis of the matrix.
     #[schemars(length(min = 1))]
     pub kernel: Option<String>,
+    /// The kernels that the claim is about, such as "< 4.12" or ">= 6.3" (default: all). On any other it is not put to the
+    /// test, and `linger verify` counts it apart: "not of this kernel".
+    #[schemars(length(min = 1))]
+    pub kernels: Option<String>,
     /// Where the claim comes from.
     #[serde(default)]
     pub sources: Vec<String>,

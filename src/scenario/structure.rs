@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of what the keys mean; combinations are checked in `meaning`.
 
-use super::problem::{Origin, Problem, did_you_mean, listed, nearest, quoted, shown};
+use super::problem::{Origin, Problem, did_you_mean, listed, member, nearest, quoted, shown};
 use super::shape::{Shape, Text};
 use super::span::{SPAN_PATTERN, Span};
 use super::spec::ID_PATTERN;
@@ -37,7 +37,7 @@ impl Walk {
             (Shape::Map(item), Value::Table(entries)) => self.map(item, key, entries),
             (Shape::List(item), Value::List(items)) => {
                 for (index, node) in items.iter().enumerate() {
-                    self.node(item, &format!("{key}[{index}]"), node);
+                    self.node(item, &member(key, index), node);
                 }
             }
             (Shape::Text(text), Value::Text(came)) => self.text(text, key, node, came),
@@ -189,6 +189,11 @@ fn join(key: &str, child: &str) -> String {
     let child = shown(child);
     if key.is_empty() {
         child
+    } else if key
+        .strip_prefix("step ")
+        .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        format!("{key}: {child}")
     } else {
         format!("{key}.{child}")
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::record::schema::Captured;
+use crate::record::schema::{Captured, Status};
 use crate::scenario::step::Outcome;
 use crate::tcp::errno;
 
@@ -13,7 +13,8 @@ use crate::tcp::errno;
 pub(super) struct Finding {
     pub(super) expected: String,
     pub(super) actual: String,
-    pub(super) met: bool,
+    /// Met, unmet, or inconclusive where the kernel does not tell.
+    pub(super) status: Status,
     facts: Vec<(&'static str, Value)>,
 }
 
@@ -22,7 +23,7 @@ impl Finding {
         Self {
             expected: expected.into(),
             actual: actual.into(),
-            met,
+            status: if met { Status::Met } else { Status::Unmet },
             facts: Vec::new(),
         }
     }
@@ -35,6 +36,18 @@ impl Finding {
     /// A step that cannot be done because of how things stand.
     pub(super) fn impossible(why: impl Into<String>) -> Self {
         Self::new("a step that can be done", why, false)
+    }
+
+    /// A step that asks for what the kernel does not count.
+    pub(super) fn unknown(expected: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            status: Status::Inconclusive,
+            ..Self::new(expected, why, false)
+        }
+    }
+
+    pub(super) fn is_met(&self) -> bool {
+        self.status == Status::Met
     }
 
     /// The outcome of a call or of waiting for one.
@@ -56,7 +69,7 @@ impl Finding {
     /// The same, and not met unless `holds`.
     pub(super) fn provided(mut self, holds: bool, otherwise: impl FnOnce() -> String) -> Self {
         if !holds {
-            self.met = false;
+            self.status = Status::Unmet;
             self.actual = otherwise();
         }
         self

@@ -6,6 +6,7 @@ use super::SequenceError;
 use super::finding::Finding;
 use super::stage::Stage;
 use crate::observe::Socket;
+use crate::record::schema::Status;
 use crate::scenario::step::{Counter, Mark, SetSysctl, SideName, StateOf, WITHIN, Wait};
 
 /// How long a wait sleeps before the user's wish to stop is looked at.
@@ -22,7 +23,7 @@ impl Stage<'_> {
         let mut last = None;
         self.until(within, |stage| {
             let finding = stage.expect_state(step)?;
-            let met = finding.met.then_some(());
+            let met = finding.is_met().then_some(());
             last = Some(finding);
             Ok(met)
         })?;
@@ -40,9 +41,10 @@ impl Stage<'_> {
         let mut last = None;
         self.until(within, |stage| {
             let finding = stage.expect_counter(step)?;
-            let met = finding.met.then_some(());
+            // What the kernel does not count will not grow.
+            let over = (finding.status != Status::Unmet).then_some(());
             last = Some(finding);
-            Ok(met)
+            Ok(over)
         })?;
         Ok(last.unwrap_or_else(|| Finding::impossible("no look at all")))
     }
@@ -108,7 +110,7 @@ fn counter(step: &Counter, found: Option<i64>) -> Finding {
     let bounds: Vec<String> = bounds.into_iter().flatten().collect();
     let expected = bounds.join(" and ");
     match found {
-        None => Finding::new(expected, format!("this kernel has no counter {}", step.name), false),
+        None => Finding::unknown(expected, format!("this kernel has no counter {}", step.name)),
         Some(count) => {
             let met = step.is.is_none_or(|is| count == is)
                 && step.at_least.is_none_or(|least| count >= least)

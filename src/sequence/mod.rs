@@ -18,7 +18,8 @@
 //! has seen every segment since the first step, so that numbers are said relative to what the connection is at. A namespace's
 //! own root may open both.
 //!
-//! **Verdict.** A step whose expectation is not met ends the sequence: what follows would mean nothing. The record has each
+//! **Verdict.** A step whose expectation is not met, or about which the kernel does not tell, ends the sequence: what follows
+//! would mean nothing. The record has each
 //! step with what was expected and what came, each segment, and under `captured` what the steps with a name (`as`) found.
 //!
 //! Knows the plan's steps, the lab and the eyes of `observe`; must not know scenarios' text, verdicts or how a record is shown.
@@ -44,7 +45,7 @@ use std::time::Instant;
 use crate::lab::{Lab, Unavailable};
 use crate::observe::{LookError, counters};
 use crate::record::ledger::reconcile_sequence;
-use crate::record::schema::{Captured, Counters, Ledger, SegmentSeen, Status, StepResult};
+use crate::record::schema::{Captured, Counters, Ledger, SegmentSeen, StepResult};
 use crate::scenario::plan::StepPlan;
 use crate::scenario::step::Action;
 use finding::Finding;
@@ -101,7 +102,7 @@ pub fn conduct(
         let begun = Instant::now();
         let finding = stage.perform(index + 1, step)?;
         let took = begun.elapsed();
-        over = !finding.met;
+        over = !finding.is_met();
         if let Some(name) = &step.named {
             captured.insert(name.clone(), finding.captured(took));
         }
@@ -111,7 +112,7 @@ pub fn conduct(
             does,
             expected: finding.expected,
             actual: Some(finding.actual),
-            status: Some(if finding.met { Status::Met } else { Status::Unmet }),
+            status: Some(finding.status),
             began_seconds: Some((begun - began).as_secs_f64()),
             took_seconds: Some(took.as_secs_f64()),
         });

@@ -218,10 +218,6 @@ fn what_cannot_be_done_is_told_and_not_a_panic() {
             "connect = { connection = \"a\" }\n replay = { of = \"a.client\", with = [\"rst\"] }",
             "no such segment",
         ),
-        (
-            "expect_counter = { side = \"client\", name = \"NoSuch\", is = 0 }",
-            "no counter NoSuch",
-        ),
     ];
     for (steps, why) in cases {
         let first = if steps.contains("accept") {
@@ -233,6 +229,23 @@ fn what_cannot_be_done_is_told_and_not_a_panic() {
         let failed = conducted.steps.iter().find(|step| step.status == Some(Status::Unmet));
         let actual = failed.and_then(|step| step.actual.clone()).unwrap_or_default();
         assert!(actual.contains(why), "expected {why:?}, came {actual:?}");
+    }
+}
+
+#[test]
+fn a_counter_that_the_kernel_lacks_is_inconclusive_and_not_waited_for() {
+    for step in ["expect_counter", "await_counter"] {
+        let conducted = conducted(
+            LABS[0],
+            &format!("{step} = {{ side = \"client\", name = \"NoSuch\", at_least = 1 }}\n listen = {{}}"),
+        );
+        let [asked, not_done] = conducted.steps.as_slice() else {
+            panic!("two steps");
+        };
+        assert_eq!(asked.status, Some(Status::Inconclusive), "{asked:?}");
+        assert_eq!(asked.actual.as_deref(), Some("this kernel has no counter NoSuch"));
+        assert!(asked.took_seconds < Some(5.0), "{asked:?}");
+        assert_eq!(not_done.status, None);
     }
 }
 

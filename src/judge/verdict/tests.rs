@@ -1,5 +1,6 @@
 use super::*;
 use crate::record::fixture;
+use crate::record::schema::StepResult;
 use proptest::prelude::*;
 
 fn expect(that: &str) -> Expectation {
@@ -70,14 +71,15 @@ fn a_conjunction_tells_which_part_failed() {
 }
 
 #[test]
-fn a_name_that_the_record_lacks_is_inconclusive_wherever_it_stands() {
+fn a_name_that_the_record_lacks_is_inconclusive_where_the_answer_hangs_on_it() {
     for that in [
         "outcomes.okay == 28232",
         "outcome.ok == 28232",
-        "outcomes.ok == 28232 || outcomes.okay == 1",
-        "outcomes.okay == 1 || outcomes.ok == 28232",
+        "outcomes.ok == 28232 && outcomes.okay == 1",
+        "outcomes.okay == 1 || outcomes.ok == 1",
+        "(outcomes.ok == 28232 || outcomes.okay == 1) == true",
         "outcomes.okay != 1",
-        "true || nothing",
+        "nothing ? true : true",
         "!has(nothing.at.all)",
         "cell['close.closer'] != 'client'",
         "counters.client['NoSuchCounter'] == 0",
@@ -94,6 +96,16 @@ fn a_name_that_the_record_lacks_is_inconclusive_wherever_it_stands() {
         note.contains("`outcomes.okay`") && note.contains("nearest name there is `ok`"),
         "{note}"
     );
+}
+
+#[test]
+fn a_name_that_the_record_lacks_does_not_matter_where_the_answer_is_the_same_without() {
+    let met = judged("outcomes.okay == 1 || outcomes.ok == 28232");
+    assert_eq!(met.status, Some(Status::Met));
+    let unmet = judged("outcomes.okay == 1 && outcomes.ok == 1");
+    assert_eq!(unmet.status, Some(Status::Unmet));
+    assert_eq!(unmet.note.as_deref(), Some("`outcomes.ok == 1` does not hold"));
+    assert_eq!(unmet.actual.as_deref(), Some("28232"));
 }
 
 #[test]
@@ -232,6 +244,30 @@ fn a_failed_look_makes_a_trial_inconclusive_and_is_told() {
 }
 
 #[test]
+fn a_step_of_which_the_kernel_does_not_tell_makes_a_sequence_inconclusive() {
+    let mut record = fixture::exhaustion();
+    let step = |number, actual: Option<&str>, status| StepResult {
+        number,
+        at: format!("a.toml:{number}"),
+        does: "expect counter client TWRecycled".into(),
+        expected: "1".into(),
+        actual: actual.map(str::to_owned),
+        status,
+        began_seconds: None,
+        took_seconds: None,
+    };
+    record.steps = vec![
+        step(1, Some("this kernel has no counter X"), Some(Status::Inconclusive)),
+        step(2, None, None),
+    ];
+    judge(&mut record, &[expect("true")]);
+    assert_eq!(record.verdict.status, Status::Inconclusive);
+    let of_steps = &record.verdict.expectations[0];
+    assert!(of_steps.that.starts_with("step 1 of 2"), "{of_steps:?}");
+    assert_eq!(of_steps.note.as_deref(), Some("this kernel has no counter X"));
+}
+
+#[test]
 fn unmet_outweighs_inconclusive_and_inconclusive_met() {
     let mut record = fixture::exhaustion();
     let [met, unmet, missing] = ["true", "false", "nothing"].map(expect);
@@ -265,11 +301,11 @@ proptest! {
         let compared = format!("outcomes.{name} {operator} {number}");
         let that = match shape {
             0 => compared,
-            1 => format!("true || {compared}"),
-            2 => format!("{compared} || true"),
+            1 => format!("true && {compared}"),
+            2 => format!("{compared} || false"),
             3 => format!("!({compared})"),
-            4 => format!("true ? true : {compared}"),
-            _ => format!("[1].all(x, x == 1 || {compared})"),
+            4 => format!("{compared} ? true : true"),
+            _ => format!("[1].all(x, x == 1 && {compared})"),
         };
         prop_assert_eq!(judged(&that).status, Some(Status::Inconclusive), "{}", that);
     }

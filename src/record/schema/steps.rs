@@ -22,9 +22,9 @@ pub struct StepResult {
     pub does: String,
     /// Empty where it was not done.
     pub expected: String,
-    /// Absent where it was not done, because a step before it was not met or the user wanted to stop.
+    /// Absent where it was not done, because a step before it ended the sequence or the user wanted to stop.
     pub actual: Option<String>,
-    /// `met` or `unmet`; absent where it was not done.
+    /// `met`, `unmet`, or `inconclusive` where the kernel does not tell; absent where it was not done.
     pub status: Option<Status>,
     /// Since the sequence began.
     pub began_seconds: Option<f64>,

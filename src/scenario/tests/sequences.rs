@@ -155,6 +155,27 @@ fn steps_that_mean_nothing_are_refused() {
 }
 
 #[test]
+fn what_a_step_keeps_has_a_name_of_its_own() {
+    let twice = SEQUENCE.replace("recv = {", "as = \"held\"\nrecv = {");
+    let found = only_problem(&twice);
+    assert!(
+        found.starts_with("x.toml:13:1: step 5: an earlier step keeps what it found as `held` already"),
+        "{found}"
+    );
+}
+
+#[test]
+fn steps_are_counted_from_one_as_records_and_verdicts_count_them() {
+    let found = only_problem(&SEQUENCE.replace("within = \"1s\"", "within = 1"));
+    assert!(found.contains(": step 4: recv.within: expected"), "{found}");
+    let found = problems(&SEQUENCE.replace("end = \"a.server\"", "end = \"b.server\"")).join("\n");
+    assert!(
+        found.contains(": step 4: no earlier step has a connection `b`"),
+        "{found}"
+    );
+}
+
+#[test]
 fn a_scenario_is_a_load_or_a_sequence() {
     let both = format!("{SEQUENCE}[close]\ncloser = \"client\"\nmode = \"graceful\"\n");
     assert!(only_problem(&both).contains("a load or a sequence"));

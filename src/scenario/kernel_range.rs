@@ -1,4 +1,4 @@
-//! Which kernels an expectation is about.
+//! Which kernels a claim or an expectation is about.
 //!
 //! A release as `uname -r` gives it is not a semantic version: `6.18.44-fc-v769`, `4.4.0-210-generic`, `6.12-rc3`. Its
 //! leading numbers are what behaviour follows; the suffix is the distribution's name for its build, and a semantic
@@ -10,7 +10,7 @@ use semver::{Version, VersionReq};
 ///
 /// # Errors
 /// A range or a release that cannot be read, in words.
-pub(super) fn is_in_range(release: &str, range: &str) -> Result<bool, String> {
+pub fn is_in_range(release: &str, range: &str) -> Result<bool, String> {
     let request = VersionReq::parse(range)
         .map_err(|error| format!("kernel `{range}` is not a range of versions such as \">=4.1, <6.8\": {error}"))?;
     let version = leading_numbers(release)
