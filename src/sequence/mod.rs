@@ -15,8 +15,10 @@
 //!
 //! **Faults without privileges.** `drop` attaches a classic BPF filter to one end's socket ([`crate::tcp::Loss`]). `inject` and
 //! `replay` send through a raw socket on the side of the alleged sender; a packet socket on the server's side, the tap,
-//! has seen every segment since the first step, so that numbers are said relative to what the connection is at. A namespace's
-//! own root may open both.
+//! has seen every segment since the first step, so that numbers are said relative to what the connection is at. A router that
+//! translates changes a crafted segment as it changes the client's own: it has the sender's addresses as the sender's side
+//! has them (the router would drop its own address as a source), and a step whose segment does not come as the connection's
+//! is not met. A namespace's own root may open both.
 //!
 //! **Verdict.** A step whose expectation is not met, or about which the kernel does not tell, ends the sequence: what follows
 //! would mean nothing. The record has each
