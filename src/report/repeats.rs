@@ -27,7 +27,11 @@ pub(super) fn repeats(records: &[Record], style: Style) -> String {
     let command = command.map(|exec| exec.command.join(" ")).unwrap_or_default();
     screen.section("command", wrapped(&command, BODY));
     screen.gap();
-    screen.section("runs", aligned(&rows, 2));
+    // Without the sections' indentation, for which 80 columns have no room.
+    for line in aligned(&rows, 2) {
+        screen.text.push_str(&format!("{line}\n"));
+    }
+    screen.gap();
     screen.section("connect()", failures(records));
     screen.section("ledger", off(records));
     screen.section("doubts", doubts(records));
@@ -58,16 +62,12 @@ fn line(record: &Record) -> Vec<String> {
 
 /// How the program ended, in a word or two.
 pub(super) fn brief(ended: &ExecEnd) -> String {
-    let told = match (ended.kind, ended.code, &ended.signal) {
+    match (ended.kind, ended.code, &ended.signal) {
+        _ if ended.timed_out => "timeout".to_owned(),
         (ExecEndKind::Exit, Some(code), _) => format!("exit {code}"),
         (ExecEndKind::Signal, _, Some(signal)) => signal.clone(),
         (ExecEndKind::NotStarted, ..) => "not started".to_owned(),
         _ => "lost".to_owned(),
-    };
-    if ended.timed_out {
-        format!("{told}, timeout")
-    } else {
-        told
     }
 }
 

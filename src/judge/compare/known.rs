@@ -143,7 +143,7 @@ mod tests {
     fn what_no_record_has_is_told_with_the_nearest_name() {
         assert_eq!(
             of("exec.nonsense > 1.1"),
-            Err("no record has the number exec.nonsense".to_owned())
+            Err("no record has the number exec.nonsense; the nearest metric is exec.seconds".to_owned())
         );
         assert_eq!(
             of("exec.connections.opend > 1.1"),
