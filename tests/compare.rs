@@ -71,13 +71,90 @@ fn the_same_build_against_itself_twenty_times_gives_no_more_than_one_false_alarm
     for (sigma, repeats) in [(0.02, 5), (0.10, 9), (0.50, 5)] {
         let alarms = (0..20)
             .map(|_| [(); 2].map(|()| with_p99(&noise.values(repeats, 80.0, sigma))))
-            .filter(|[base, new]| compared(base, new, &options).exit_code() != 0)
+            .filter(|[base, new]| compared(base, new, &options).exit_code() == 3)
             .count();
         assert!(
             alarms <= 1,
             "{alarms} false alarms of 20 at noise {sigma}, {repeats} repeats"
         );
     }
+}
+
+#[test]
+fn counts_that_are_the_same_keep_their_limit_and_a_little_noise_does_not_hinder_it() {
+    let mut noise = Noise(5);
+    let options = options(&["latency.connect.p99_us > 1.10", "time_wait.client.peak > 1.10"]);
+    let inconclusive = (0..20)
+        .map(|_| [(); 2].map(|()| with_p99(&noise.values(6, 80.0, 0.02))))
+        .filter(|[base, new]| compared(base, new, &options).exit_code() != 0)
+        .count();
+    assert!(inconclusive <= 1, "{inconclusive} of 20 at 2 % of noise");
+    let comparison = compared(&with_p99(&[80.0; 6]), &with_p99(&[80.0; 6]), &options);
+    assert_eq!(comparison.exit_code(), 0);
+    assert_eq!(comparison.limits[0].why, "the whole interval is within the limit");
+    // One connection more, once, is within ten per cent of eight.
+    let new = vec![8.0, 8.0, 9.0, 8.0, 8.0, 8.0];
+    let comparison = compared(&with_p99(&[8.0; 6]), &with_p99(&new), &options);
+    assert_eq!(comparison.exit_code(), 0, "{:#?}", comparison.limits);
+}
+
+#[test]
+fn what_half_of_the_runs_break_is_never_a_pass() {
+    let flaky = [200.0, 1.0, 200.0, 1.0, 200.0, 1.0, 200.0, 1.0, 200.0, 1.0];
+    let gate = options(&["latency.connect.p99_us > 1.10"]);
+    let comparison = compared(&with_p99(&[1.0; 10]), &with_p99(&flaky), &gate);
+    assert_eq!(comparison.exit_code(), 5);
+    assert_eq!(
+        comparison.limits[0].why,
+        "5 of 10 new repeats are beyond the limit; 1000 or more repeats a side would tell"
+    );
+    // The metric's row says the same.
+    let row = metric(&comparison, P99);
+    assert_eq!(
+        (row.interval, row.repeats_needed),
+        (comparison.limits[0].interval, comparison.limits[0].repeats_needed)
+    );
+    // The other way about: what was flaky before says nothing of new.
+    let comparison = compared(&with_p99(&flaky), &with_p99(&[200.0; 10]), &gate);
+    assert_eq!(comparison.exit_code(), 5, "{:#?}", comparison.limits);
+}
+
+#[test]
+fn noise_that_hides_any_change_is_inconclusive_and_limit_and_row_show_the_same() {
+    let mut noise = Noise(3);
+    let gate = options(&["latency.connect.p99_us > 1.10", "outcomes.ok < 0.99"]);
+    for _ in 0..20 {
+        let [base, new] = [(); 2].map(|()| with_p99(&noise.values(6, 80.0, 1.0)));
+        let comparison = compared(&base, &new, &gate);
+        let (limit, row) = (&comparison.limits[0], metric(&comparison, P99));
+        // A new that came out much better by chance is within the limit in truth.
+        if limit.status == Status::Met {
+            assert!(limit.ratio.unwrap() < 0.6, "{limit:#?}");
+            continue;
+        }
+        assert_eq!(limit.status, Status::Inconclusive);
+        assert_eq!(
+            (limit.interval, limit.repeats_needed),
+            (row.interval, row.repeats_needed)
+        );
+        assert_eq!(comparison.limits[1].status, Status::Met);
+    }
+}
+
+#[test]
+fn a_limit_just_crossed_is_hardly_ever_passed() {
+    let mut noise = Noise(17);
+    let gate = options(&["latency.connect.p99_us > 1.10"]);
+    let passed = (0..100)
+        .map(|_| {
+            (
+                with_p99(&noise.values(8, 80.0, 0.2)),
+                with_p99(&noise.values(8, 88.8, 0.2)),
+            )
+        })
+        .filter(|(base, new)| compared(base, new, &gate).exit_code() == 0)
+        .count();
+    assert!(passed <= 9, "{passed} of 100 passed");
 }
 
 #[test]
@@ -322,6 +399,217 @@ fn cells_are_compared_with_their_like_and_a_missing_one_is_told() {
         told.contains("scenario: cell: base pool-baseline, close.closer = server, new absent"),
         "{told}"
     );
+}
+
+/// Five runs of a program that opened one connection each.
+fn runs(command: &str, change: impl Fn(usize, &mut Value)) -> Vec<Record> {
+    let one = |repeat| {
+        let mut json = json(repeat);
+        json["exec"] = json!({
+            "command": ["sh", "-c", command],
+            "server": {"address": "10.2.0.1:6379", "protocol": "redis"},
+            "ended": {"kind": "exit", "code": 0, "signal": null, "timed_out": false},
+            "seconds": 0.5, "cpu_seconds": 0.2, "left_behind": 0,
+            "connections": {"opened": 1, "accepted": 1, "failed": 0, "requests": 200, "per_request": 0.005},
+            "ports": {"usable": 28232, "held_at_end": 1},
+        });
+        change(repeat, &mut json);
+        record(json)
+    };
+    (1..=5).map(one).collect()
+}
+
+const OPENED: [&str; 1] = ["exec.connections.opened > 1.10"];
+
+#[test]
+fn runs_that_failed_are_no_pass_and_no_improvement() {
+    let good = runs("old", |_, _| {});
+    let failed = |how: Value| {
+        let new = runs("new", |repeat, record| {
+            if repeat == 2 {
+                record["exec"]["ended"] = how.clone();
+                record["exec"]["connections"]["opened"] = json!(0);
+            }
+        });
+        compared(&good, &new, &options(&OPENED))
+    };
+    for (how, told) in [
+        (
+            json!({"kind": "exit", "code": 3, "signal": null, "timed_out": false}),
+            "ended with exit code 3",
+        ),
+        (
+            json!({"kind": "signal", "code": null, "signal": "SIGSEGV", "timed_out": false}),
+            "ended by SIGSEGV",
+        ),
+        (
+            json!({"kind": "signal", "code": null, "signal": "SIGTERM", "timed_out": true}),
+            "ended by --timeout",
+        ),
+        (
+            json!({"kind": "not-started", "code": 127, "signal": null, "timed_out": false}),
+            "ended before it started",
+        ),
+    ] {
+        let comparison = failed(how);
+        assert_eq!(comparison.exit_code(), 5);
+        assert!(
+            comparison.limits[0].why.contains(&format!("1 of 5 of new {told}")),
+            "{:?}",
+            comparison.limits[0]
+        );
+        assert_eq!(
+            metric(&comparison, "exec.connections.opened").verdict,
+            Change::Inconclusive
+        );
+        let shown = linger::report::compare::terminal(&comparison, Some(80));
+        assert!(shown.ends_with("inconclusive: runs of the program failed\n"), "{shown}");
+        // Without a limit, too.
+        assert_eq!(
+            compared(
+                &good,
+                &runs("new", |_, record| record["exec"]["ended"]["code"] = json!(3)),
+                &options(&[])
+            )
+            .exit_code(),
+            5
+        );
+    }
+}
+
+#[test]
+fn runs_that_all_failed_alike_are_compared_and_that_is_told() {
+    let all = |command: &str, opened: u64| {
+        runs(command, |_, record| {
+            record["exec"]["ended"]["code"] = json!(1);
+            record["exec"]["connections"]["opened"] = json!(opened);
+        })
+    };
+    let comparison = compared(&all("old", 1), &all("new", 1), &options(&OPENED));
+    assert_eq!(comparison.exit_code(), 0);
+    assert_eq!(
+        comparison.notes,
+        ["all runs of both sides ended with exit code 1: compared, as they failed alike"]
+    );
+    assert_eq!(
+        compared(&all("old", 1), &all("new", 200), &options(&OPENED)).exit_code(),
+        3
+    );
+    // What never started did nothing.
+    let none = || {
+        runs("nothing", |_, record| {
+            record["exec"]["ended"]["kind"] = json!("not-started")
+        })
+    };
+    assert_eq!(compared(&none(), &none(), &options(&OPENED)).exit_code(), 5);
+}
+
+#[test]
+fn failed_connect_calls_are_compared_in_all_and_by_errno() {
+    let connects = |count: u64| {
+        let failed = if count == 0 {
+            json!([])
+        } else {
+            json!([{"errno": "EADDRNOTAVAIL", "count": count}])
+        };
+        json!({
+            "way": "notify", "attempts": 200 + count, "ok": 200, "failed": failed, "failed_later": 0, "unknown": 0,
+            "connecting_at_end": 0, "repeated_calls": 0, "other_calls": 0, "call": null, "destinations": [],
+            "other_destinations": 0, "cost": {"stops": 0, "stopped_seconds": 0.0, "cpu_seconds": 0.0},
+        })
+    };
+    let base = runs("old", |_, record| record["connects"] = connects(0));
+    let new = runs("new", |repeat, record| {
+        record["connects"] = connects(45 + repeat as u64)
+    });
+    let comparison = compared(&base, &new, &options(&["connects.failed_total > 1.10"]));
+    assert_eq!(comparison.exit_code(), 3);
+    for name in [
+        "connects.failed_total",
+        "connects.failed.EADDRNOTAVAIL",
+        "connects.attempts",
+    ] {
+        assert_eq!(metric(&comparison, name).verdict, Change::Worse, "{name}");
+    }
+}
+
+#[test]
+fn a_side_of_two_commands_is_refused_and_base_may_have_another_than_new() {
+    let mixed = [runs("old", |_, _| {}), runs("older", |_, _| {})].concat();
+    let error = compare(&mixed, &runs("new", |_, _| {}), &options(&OPENED), &no_cel).unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.contains("exec.command: base sh -c old, sh -c older, new sh -c new"),
+        "{told}"
+    );
+    assert!(
+        told.ends_with(
+            "a side must be of one command and one setting: give it only the files of one, or say --allow scenario"
+        ),
+        "{told}"
+    );
+    let files =
+        [("a.jsonl", "old"), ("b.jsonl", "older")].map(|(file, command)| (file.to_owned(), runs(command, |_, _| {})));
+    assert_eq!(
+        linger::judge::compare::comparable::by_file("exec.command", &files),
+        "sh -c old in a.jsonl, sh -c older in b.jsonl"
+    );
+}
+
+#[test]
+fn records_that_count_requests_otherwise_are_told() {
+    let said = |setup: Value| {
+        runs("it", move |_, record| {
+            record["server"] = json!({
+                "accepted": 1, "closed_by_peer": 1, "closed_first": 0, "reset_by_peer": 0, "open_at_end": 0, "accept_failed": {},
+                "bytes_received": 1, "bytes_sent": 1,
+                "conversations": {
+                    "requests": 204, "setup": setup, "errors_answered": 0, "quit": 0, "idle_timeout": 0, "max_requests": 0,
+                    "malformed": 0, "requests_per_connection": null, "lifetime": null, "idle_before_close": null,
+                },
+            });
+        })
+    };
+    let older = compared(&said(Value::Null), &said(json!(4)), &options(&OPENED));
+    assert!(
+        older.notes[0].starts_with("5 records of base and 0 of new are older"),
+        "{:?}",
+        older.notes
+    );
+    assert!(
+        compared(&said(json!(4)), &said(json!(4)), &options(&OPENED))
+            .notes
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_comparison_fits_80_and_120_columns_and_breaks_no_number() {
+    let mut noise = Noise(13);
+    let [base, new] = [(); 2].map(|()| with_p99(&noise.values(6, 80.0, 1.0)));
+    let comparison = compared(
+        &base,
+        &new,
+        &options(&["latency.connect.p99_us > 1.10", "outcomes.ok < 0.9"]),
+    );
+    let whole = linger::report::compare::terminal(&comparison, None);
+    for columns in [80, 120] {
+        let text = linger::report::compare::terminal(&comparison, Some(columns));
+        for line in text.lines() {
+            assert!(line.chars().count() <= columns, "{columns}: {line}");
+        }
+        let words = |text: &str| {
+            let words = text
+                .split_whitespace()
+                .map(|word| word.trim_end_matches(':').to_owned());
+            words.collect::<BTreeSet<_>>()
+        };
+        let torn: Vec<_> = words(&text)
+            .into_iter()
+            .filter(|word| !words(&whole).contains(word))
+            .collect();
+        assert!(torn.is_empty(), "{torn:?}");
+    }
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn judged_records() -> Vec<Record> {
 
 #[test]
 fn a_comparison_on_the_terminal() {
-    insta::assert_snapshot!(report::compare::terminal(&comparison()));
+    insta::assert_snapshot!(report::compare::terminal(&comparison(), None));
 }
 
 #[test]
@@ -119,6 +119,66 @@ fn an_interval_log_is_read_again_by_the_library_with_nothing_lost() {
         let hdr = &record.latency.as_ref().unwrap().connect.as_ref().unwrap().hdr;
         assert_eq!(interval.encoded_histogram(), hdr);
     }
+}
+
+/// A program that `linger exec` ran, with one call of connect().
+fn ran(ended: serde_json::Value) -> Record {
+    let mut json = json(1);
+    let call = json["latency"]["connect"].clone();
+    for section in ["latency", "outcomes", "offered", "rates"] {
+        json[section] = serde_json::Value::Null;
+    }
+    json["timeline"] = json!([{"t": 0.0, "ok": 3, "failed": {}, "open": 2}]);
+    json["verdict"]["reasons"] = json!(["no expectations: measured only"]);
+    json["connects"] = json!({
+        "way": "notify", "attempts": 1, "ok": 1, "failed": [], "failed_later": 0, "unknown": 0, "connecting_at_end": 0,
+        "repeated_calls": 0, "other_calls": 0, "call": call, "destinations": [], "other_destinations": 0,
+        "cost": {"stops": 0, "stopped_seconds": 0.0, "cpu_seconds": 0.0},
+    });
+    json["exec"] = json!({
+        "command": ["python", "new.py"], "server": {"address": "10.2.0.1:6379", "protocol": "redis"},
+        "ended": ended, "seconds": 0.5, "cpu_seconds": 0.2, "left_behind": 0,
+        "connections": {"opened": 1}, "ports": {"usable": 28232, "held_at_end": 1},
+    });
+    record(json)
+}
+
+#[test]
+fn how_a_program_ended_is_told_in_junit_and_markdown() {
+    let ended = |kind: &str, code: i32| json!({"kind": kind, "code": code, "signal": null, "timed_out": false});
+    for (ended, counts, shown) in [
+        (ended("exit", 0), ["failures=\"0\"", "errors=\"0\""], "**exit 0**"),
+        (ended("exit", 3), ["failures=\"1\"", "errors=\"0\""], "**exit 3**"),
+        (
+            ended("not-started", 127),
+            ["failures=\"0\"", "errors=\"1\""],
+            "**not started**",
+        ),
+    ] {
+        let records = [ran(ended)];
+        let junit = report::junit::records(&records);
+        assert!(counts.iter().all(|count| junit.contains(count)), "{junit}");
+        let markdown = report::markdown(&records);
+        assert!(markdown.contains(shown) && !markdown.contains("met**"), "{markdown}");
+    }
+}
+
+#[test]
+fn a_programs_histograms_and_open_connections_are_written() {
+    let records = [ran(
+        json!({"kind": "exit", "code": 0, "signal": null, "timed_out": false}),
+    )];
+    let log = report::hdr::interval_log(&records).unwrap();
+    assert!(log.contains("Tag=connects.call,"), "{log}");
+    let text = report::hdr::percentiles(&records).unwrap();
+    assert!(text.contains(": connects.call, µs]"), "{text}");
+    let csv = report::csv::timeline(&records);
+    assert!(csv.contains("t,ok,opened,open,time_wait_client"), "{csv}");
+    assert!(csv.contains("0,3,3,2,"), "{csv}");
+    let mut none = records;
+    none[0].connects = None;
+    let error = report::hdr::interval_log(&none).unwrap_err().to_string();
+    assert!(error.starts_with("no latency histogram in 1 records: "), "{error}");
 }
 
 #[test]

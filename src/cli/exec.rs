@@ -55,7 +55,8 @@ pub(crate) struct Exec {
     /// Run it N times, each in a fresh lab (default 1; 10 with --against)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) repeat: Option<u32>,
-    /// Also run this command (a line for /bin/sh), by turns with CMD, and compare: it is the base, CMD the new
+    /// Also run this command (a line for /bin/sh), by turns with CMD, and compare: it is the base, CMD the new. The
+    /// comparison goes to stdout (with --json to stderr), what both write there to stderr
     #[arg(long, value_name = "COMMAND")]
     pub(crate) against: Option<String>,
     /// With --against, when to fail: `METRIC > RATIO` on new/base, or `new: CEL` over each new record

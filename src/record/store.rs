@@ -120,27 +120,34 @@ pub struct Problem {
 /// # Errors
 /// [`StoreError::Read`] and [`StoreError::NoRecords`]; lines that are no records are not errors but problems.
 pub fn read(path: &Path) -> Result<Read, StoreError> {
-    let fail = |path: &Path| {
-        let path = path.to_owned();
-        |source| StoreError::Read { path, source }
-    };
-    let files = if path.is_dir() {
-        let mut files = Vec::new();
-        collect(path, &mut files).map_err(fail(path))?;
-        files.sort();
-        files
-    } else {
-        vec![path.to_owned()]
-    };
     let mut read = Read::default();
-    for file in &files {
-        let bytes = fs::read(file).map_err(fail(file))?;
+    for file in &files(path)? {
+        let bytes = fs::read(file).map_err(failed(file))?;
         read_lines(file, &bytes, &mut read);
     }
     if read.records.is_empty() && read.problems.is_empty() {
         return Err(StoreError::NoRecords { path: path.to_owned() });
     }
     Ok(read)
+}
+
+/// The files that [`read`] reads: a file itself, or every one below a directory that ends in `.jsonl`, in the order of their names.
+///
+/// # Errors
+/// [`StoreError::Read`].
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    collect(path, &mut files).map_err(failed(path))?;
+    files.sort();
+    Ok(files)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    |source| StoreError::Read { path, source }
 }
 
 /// Symbolic links to directories are not followed: they may lead round in a circle.

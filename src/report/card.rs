@@ -14,7 +14,7 @@ use super::table::{aligned, wrapped};
 use super::terminal::{BODY, Screen};
 use super::trust::ledger;
 use super::{asked, number};
-use crate::record::schema::{Closings, Connects, ExecEnd, ExecEndKind, ExecRan, Record};
+use crate::record::schema::{Closings, Connects, ExecEndKind, ExecRan, Record};
 
 /// Renders one record of `linger exec`.
 #[must_use]
@@ -80,70 +80,6 @@ fn as_printed(text: &str) -> Vec<String> {
             None => wrapped(line, BODY),
         })
         .collect()
-}
-
-/// Several runs of one command: a line each.
-#[must_use]
-pub(super) fn cards(records: &[Record], style: Style) -> String {
-    let mut rows = vec![
-        [
-            "repeat",
-            "ended",
-            "seconds",
-            "opened",
-            "requests",
-            "a request",
-            "TW client",
-            "TW server",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-    ];
-    for record in records {
-        rows.push(line(record));
-    }
-    let mut screen = Screen::new(style);
-    let command = records.iter().find_map(|record| record.exec.as_ref());
-    let command = command.map(|exec| exec.command.join(" ")).unwrap_or_default();
-    screen.section("command", wrapped(&command, BODY));
-    screen.gap();
-    screen.section("runs", aligned(&rows, 2));
-    screen.text
-}
-
-fn line(record: &Record) -> Vec<String> {
-    let dash = || "–".to_owned();
-    let Some(exec) = &record.exec else {
-        return vec![record.repeat.to_string(), "unavailable".to_owned()];
-    };
-    let count = |value: Option<u64>| value.map_or_else(dash, number::count);
-    let time_wait = record.time_wait.as_ref();
-    vec![
-        record.repeat.to_string(),
-        brief(&exec.ended),
-        format!("{:.3}", exec.seconds),
-        count(exec.connections.opened),
-        count(exec.connections.requests),
-        exec.connections
-            .per_request
-            .map_or_else(dash, |ratio| format!("{ratio:.3}")),
-        count(time_wait.map(|time_wait| time_wait.client.peak)),
-        count(time_wait.map(|time_wait| time_wait.server.peak)),
-    ]
-}
-
-fn brief(ended: &ExecEnd) -> String {
-    let told = match (ended.kind, ended.code, &ended.signal) {
-        (ExecEndKind::Exit, Some(code), _) => format!("exit {code}"),
-        (ExecEndKind::Signal, _, Some(signal)) => signal.clone(),
-        (ExecEndKind::NotStarted, ..) => "not started".to_owned(),
-        _ => "lost".to_owned(),
-    };
-    if ended.timed_out {
-        format!("{told}, timeout")
-    } else {
-        told
-    }
 }
 
 fn ended(exec: &ExecRan) -> String {
@@ -315,6 +251,7 @@ fn doubts(record: &Record) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::record::fixture;
+    use crate::record::schema::ExecEnd;
     use crate::report::table::width;
 
     #[test]
@@ -356,16 +293,5 @@ mod tests {
             text.contains("2,000 opened within 2.1 s, 951.9 conn/s; no request\n"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn several_runs_are_a_line_each() {
-        let mut second = fixture::exec();
-        second.repeat = 2;
-        let exec = second.exec.as_mut().unwrap();
-        exec.ended.kind = ExecEndKind::Signal;
-        exec.ended.signal = Some("SIGTERM".into());
-        exec.ended.timed_out = true;
-        insta::assert_snapshot!(cards(&[fixture::exec(), second], Style::plain()));
     }
 }

@@ -1,37 +1,88 @@
 //! A comparison for people: a table for the terminal, and Markdown as CI services show it in a job's summary.
 //!
-//! Never a bare percentage: each ratio stands with its interval, the noise and the number of repeats.
+//! Never a bare percentage: each ratio stands with its interval, the noise and the number of repeats. Where the table is
+//! wider than the terminal, each metric has two lines: its name with the verdict, and its figures below.
 
 use std::fmt::Write as _;
 
+use super::table::{width, wrapped};
 use crate::judge::compare::metrics::Direction;
 use crate::judge::compare::rank_test::MOST_REPEATS;
 use crate::judge::compare::stats::Interval;
-use crate::judge::compare::{Change, Compared, Comparison, Group};
+use crate::judge::compare::{Change, Compared, Comparison, Group, JudgedLimit};
 use crate::record::schema::Status;
 
 const COLUMNS: [&str; 8] = ["metric", "base", "new", "new/base", "interval", "p", "noise", "verdict"];
 
-/// The comparison as plain text; ends with a line feed.
+/// Columns of prose where no terminal says how wide it is.
+const PROSE: usize = 100;
+
+/// The comparison as plain text, within so many columns; ends with a line feed. Without `columns` a metric has one line,
+/// however long: that is what other programs read.
 #[must_use]
-pub fn terminal(comparison: &Comparison) -> String {
-    let mut text = format!("{}\n", title(comparison));
+pub fn terminal(comparison: &Comparison, columns: Option<usize>) -> String {
+    let prose = columns.unwrap_or(PROSE).max(40);
+    let mut text = paragraph("", &title(comparison), prose);
     for group in &comparison.groups {
-        let _ = write!(text, "\n{}\n", group_line(group));
-        text.push_str(&aligned(&table(group, comparison)));
+        text.push('\n');
+        text.push_str(&paragraph("", &group_line(group), prose));
+        text.push_str(&fitted(&table(group, comparison), columns.unwrap_or(usize::MAX)));
     }
     if !comparison.limits.is_empty() {
         text.push_str("\nlimits\n");
-        text.push_str(&aligned(&limits(comparison)));
+        comparison
+            .limits
+            .iter()
+            .for_each(|limit| text.push_str(&limit_lines(limit, comparison, prose)));
+    }
+    if !comparison.differences.is_empty() || !comparison.notes.is_empty() {
+        text.push('\n');
     }
     for difference in &comparison.differences {
-        let _ = writeln!(text, "differs: {difference}");
+        text.push_str(&paragraph("", &format!("differs: {difference}"), prose));
     }
     for note in &comparison.notes {
-        let _ = writeln!(text, "note: {note}");
+        text.push_str(&paragraph("", &format!("note: {note}"), prose));
     }
-    let _ = write!(text, "\n{}\n{}\n", reading(comparison), conclusion(comparison));
+    text.push('\n');
+    text.push_str(&paragraph("", &reading(comparison), prose));
+    text.push_str(&paragraph("", &conclusion(comparison), prose));
     text
+}
+
+/// A text within so many columns, its further lines two blanks in.
+fn paragraph(indent: &str, text: &str, columns: usize) -> String {
+    let lines = wrapped(text, columns.saturating_sub(indent.len() + 2));
+    let hanging = format!("\n{indent}  ");
+    format!("{indent}{}\n", lines.join(&hanging))
+}
+
+/// A limit with its verdict, and below it what was found.
+fn limit_lines(limit: &JudgedLimit, comparison: &Comparison, columns: usize) -> String {
+    let of_group = if comparison.groups.len() > 1 {
+        format!(" ({})", limit.group())
+    } else {
+        String::new()
+    };
+    let found = match (limit.ratio, limit.interval) {
+        (ratio, Some(of_ratio)) => format!(
+            "new/base {}, interval {}: {}",
+            ratio.map_or_else(|| "∞".to_owned(), times),
+            interval(of_ratio),
+            limit.why
+        ),
+        _ => limit.why.clone(),
+    };
+    let line = format!("{}: {}{of_group}", limit_verdict(limit), limit.fail_if);
+    paragraph("  ", &line, columns) + &paragraph("      ", &found, columns)
+}
+
+fn limit_verdict(limit: &JudgedLimit) -> &'static str {
+    match limit.status {
+        Status::Met => "kept",
+        Status::Unmet => "CROSSED",
+        Status::Inconclusive | Status::Unavailable => "inconclusive",
+    }
 }
 
 /// The comparison as GitHub-flavoured Markdown; ends with a line feed.
@@ -100,7 +151,10 @@ fn conclusion(comparison: &Comparison) -> String {
     match comparison.status {
         Status::Unmet => format!("regression: {} of {limits} limits crossed", count(Status::Unmet)),
         Status::Met if limits == 0 => "no limit given, so nothing can fail (--fail-if)".to_owned(),
-        Status::Met => format!("no regression: none of {limits} limits crossed"),
+        Status::Met => format!("no regression: {limits} of {limits} limits kept"),
+        Status::Inconclusive | Status::Unavailable if comparison.groups.iter().any(|group| group.runs_failed) => {
+            "inconclusive: runs of the program failed".to_owned()
+        }
         Status::Inconclusive | Status::Unavailable if limits == 0 => {
             "inconclusive: no metric could be told from noise".to_owned()
         }
@@ -117,11 +171,11 @@ fn conclusion(comparison: &Comparison) -> String {
 fn table(group: &Group, comparison: &Comparison) -> Vec<Vec<String>> {
     let mut columns = COLUMNS.map(str::to_owned);
     columns[4] = format!("{} % interval", percent(comparison.confidence));
-    let rows = group.metrics.iter().map(row);
+    let rows = group.metrics.iter().map(|compared| row(compared, group));
     std::iter::once(columns.to_vec()).chain(rows).collect()
 }
 
-fn row(compared: &Compared) -> Vec<String> {
+fn row(compared: &Compared, group: &Group) -> Vec<String> {
     let value = |value: Option<f64>| value.map_or("–".to_owned(), |value| quantity(&compared.metric, value));
     let both = compared.base_median.is_some() && compared.new_median.is_some();
     vec![
@@ -134,12 +188,15 @@ fn row(compared: &Compared) -> Vec<String> {
         compared
             .noise
             .map_or("–".to_owned(), |noise| format!("{} %", percent(noise))),
-        verdict(compared),
+        verdict(compared, group),
     ]
 }
 
-fn verdict(compared: &Compared) -> String {
+fn verdict(compared: &Compared, group: &Group) -> String {
     let name = compared.verdict.name();
+    if group.runs_failed {
+        return format!("{name}: runs failed");
+    }
     match (compared.verdict, compared.direction, compared.repeats_needed) {
         (Change::Inconclusive, _, Some(needed)) => format!("{name}: takes {} repeats", repeats(needed)),
         (Change::Inconclusive, _, None) => format!("{name}: one side lacks it"),
@@ -160,12 +217,7 @@ fn limits(comparison: &Comparison) -> Vec<Vec<String>> {
                 .ratio
                 .map_or(if limit.interval.is_some() { "∞" } else { "–" }.to_owned(), times),
             limit.interval.map_or("–".to_owned(), interval),
-            match limit.status {
-                Status::Met => "not crossed",
-                Status::Unmet => "CROSSED",
-                Status::Inconclusive | Status::Unavailable => "inconclusive",
-            }
-            .to_owned(),
+            limit_verdict(limit).to_owned(),
             limit.why.clone(),
         ]
     });
@@ -230,29 +282,33 @@ fn quantity(metric: &str, value: f64) -> String {
     format!("{scaled:.decimals$}{unit}")
 }
 
-/// Cells in columns: the first and the last to the left, figures to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let is_text = |column: usize| {
-        matches!(
-            rows[0][column].as_str(),
-            "metric" | "verdict" | "fail if" | "in" | "why"
-        )
+/// Fewer columns for the verdicts make more lines than a second line for each metric does.
+const NARROWEST: usize = 20;
+
+/// The table within so many columns: a line a metric where they suffice, else two. The first and the last cell stand to the
+/// left, figures to the right.
+fn fitted(rows: &[Vec<String>], columns: usize) -> String {
+    let last = rows.first().map_or(0, |headings| headings.len().saturating_sub(1));
+    let widest = |column: usize| rows.iter().map(|row| width(&row[column])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..last).map(widest).collect();
+    let figures = |row: &Vec<String>| {
+        let cells = (1..last).map(|column| " ".repeat(widths[column] - width(&row[column])) + &row[column]);
+        cells.collect::<Vec<_>>().join("  ")
     };
+    let before_verdict: usize = widths.iter().map(|width| width + 2).sum::<usize>() + 2;
+    let for_verdict = columns.saturating_sub(before_verdict);
     let mut text = String::new();
+    if for_verdict >= NARROWEST || for_verdict >= widest(last) {
+        for row in rows {
+            let verdict = wrapped(&row[last], for_verdict).join(&format!("\n{}", " ".repeat(before_verdict)));
+            let name = format!("{}{}", row[0], " ".repeat(widths[0] - width(&row[0])));
+            let _ = writeln!(text, "  {name}  {}  {verdict}", figures(row));
+        }
+        return text;
+    }
     for row in rows {
-        let cells = row.iter().enumerate().map(|(column, cell)| {
-            let width = widths[column];
-            if is_text(column) {
-                format!("{cell:<width$}")
-            } else {
-                format!("{cell:>width$}")
-            }
-        });
-        let line = cells.collect::<Vec<_>>().join("  ");
-        let _ = writeln!(text, "  {}", line.trim_end());
+        text.push_str(&paragraph("  ", &format!("{}: {}", row[0], row[last]), columns));
+        let _ = writeln!(text, "      {}", figures(row));
     }
     text
 }

@@ -24,6 +24,14 @@ pub fn timeline(records: &[Record]) -> String {
     let mut heading = names(&cells);
     heading.extend(["t", "ok"].map(str::to_owned));
     heading.extend(kinds.iter().map(|kind| format!("failed.{kind}")));
+    // Of programs that `linger exec` ran: what they opened, which stands in `ok` too, and the most that were open at once.
+    let is_of_programs = records.iter().any(|record| record.exec.is_some());
+    heading.extend(
+        ["opened", "open"]
+            .into_iter()
+            .filter(|_| is_of_programs)
+            .map(str::to_owned),
+    );
     heading.extend(["time_wait_client", "time_wait_server", "p99_us"].map(str::to_owned));
     let rows = records.iter().flat_map(|record| {
         let (kinds, cells) = (&kinds, &cells);
@@ -35,6 +43,12 @@ pub fn timeline(records: &[Record]) -> String {
                 kinds
                     .iter()
                     .map(|kind| point.failed.get(*kind).unwrap_or(&0).to_string()),
+            );
+            let opened = record.exec.is_some().then_some(point.ok);
+            row.extend(
+                [shown(opened), shown(point.open)]
+                    .into_iter()
+                    .filter(|_| is_of_programs),
             );
             row.extend([
                 shown(point.time_wait_client),

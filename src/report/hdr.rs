@@ -28,6 +28,8 @@ pub enum HdrError {
         latency: &'static str,
         reason: String,
     },
+    #[error("no latency histogram in {count} records: {why}")]
+    None { count: usize, why: &'static str },
     #[error("{record}: started_at is `{found}`, expected a time as 2026-01-31T12:00:00Z")]
     NoTime { record: String, found: String },
 }
@@ -36,8 +38,9 @@ pub enum HdrError {
 /// (`connect` for one record, `connect.2` for the second of several).
 ///
 /// # Errors
-/// A histogram that cannot be decoded, or a start that is no time.
+/// No histogram, one that cannot be decoded, or a start that is no time.
 pub fn interval_log(records: &[Record]) -> Result<String, HdrError> {
+    none_is_told(records)?;
     let (mut bytes, mut serializer) = (Vec::new(), V2DeflateSerializer::new());
     let mut builder = IntervalLogWriterBuilder::new();
     builder.add_comment("[linger: values are nanoseconds, maxima are shown in microseconds]");
@@ -50,7 +53,8 @@ pub fn interval_log(records: &[Record]) -> Result<String, HdrError> {
         .expect("writing to memory");
     for (index, record) in records.iter().enumerate() {
         let began = began(record)?;
-        let lasted = record.rates.as_ref().map_or(0.0, |rates| rates.load_seconds);
+        let of_program = record.exec.as_ref().map_or(0.0, |exec| exec.seconds);
+        let lasted = record.rates.as_ref().map_or(of_program, |rates| rates.load_seconds);
         let lasted = Duration::try_from_secs_f64(lasted).unwrap_or_default();
         for (latency, histogram) in histograms(record)? {
             let tag = if records.len() == 1 {
@@ -69,8 +73,9 @@ pub fn interval_log(records: &[Record]) -> Result<String, HdrError> {
 /// Every latency of these records as a percentile distribution, values in µs, each under a comment with its name.
 ///
 /// # Errors
-/// A histogram that cannot be decoded.
+/// No histogram, or one that cannot be decoded.
 pub fn percentiles(records: &[Record]) -> Result<String, HdrError> {
+    none_is_told(records)?;
     let mut text = String::new();
     for record in records {
         for (latency, histogram) in histograms(record)? {
@@ -80,6 +85,26 @@ pub fn percentiles(records: &[Record]) -> Result<String, HdrError> {
         }
     }
     Ok(text)
+}
+
+/// Nothing to write is told, not written.
+fn none_is_told(records: &[Record]) -> Result<(), HdrError> {
+    for record in records {
+        if !histograms(record)?.is_empty() {
+            return Ok(());
+        }
+    }
+    let why = if records.iter().any(|record| record.exec.is_some()) {
+        "a program that opened no connection, or whose connections were not followed, has none; expected connects.call or \
+         closings.lifetime"
+    } else {
+        "expected latency.connect or another of latency's or pool.latency's; a record of steps, or of a trial that did not begin, \
+         has none"
+    };
+    Err(HdrError::None {
+        count: records.len(),
+        why,
+    })
 }
 
 fn distribution(histogram: &Histogram<u64>, text: &mut String) {
@@ -126,8 +151,10 @@ fn began(record: &Record) -> Result<Duration, HdrError> {
 
 /// The record's key of a histogram's name.
 fn path(latency: &str) -> String {
-    match latency.strip_prefix("pool.") {
-        Some(latency) => format!("pool.latency.{latency}"),
+    match latency.split_once('.') {
+        Some(("pool", latency)) => format!("pool.latency.{latency}"),
+        // Of a foreign program: the record's own keys.
+        Some(_) => latency.to_owned(),
         None => format!("latency.{latency}"),
     }
 }
@@ -162,8 +189,25 @@ fn histograms(record: &Record) -> Result<Vec<(&'static str, Histogram<u64>)>, Hd
             ("pool.lag", &pool.lag),
         ]
     });
+    // What a foreign program's connections took: its connect() calls, and what was seen of them on the wire.
+    let of_calls = record
+        .connects
+        .as_ref()
+        .map(|connects| ("connects.call", &connects.call));
+    let on_the_wire = record.closings.as_ref().into_iter().flat_map(|closings| {
+        [
+            ("closings.handshake", &closings.handshake),
+            ("closings.lifetime", &closings.lifetime),
+            ("closings.half_closed", &closings.half_closed),
+        ]
+    });
+    let of_program = of_calls
+        .into_iter()
+        .chain(on_the_wire)
+        .filter(|_| record.exec.is_some());
     all.into_iter()
         .chain(of_pool)
+        .chain(of_program)
         .filter_map(|(latency, summary)| Some((latency, &summary.as_ref()?.hdr)))
         .map(|(latency, hdr)| match LatencyHistogram::decode(hdr) {
             Ok(histogram) => Ok((latency, histogram.into_hdr())),

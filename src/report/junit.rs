@@ -1,14 +1,15 @@
 //! JUnit XML: a test suite a record or a cell, a test case an expectation or a limit.
 //!
 //! `unmet` is a failure, `inconclusive` an error (it never passes), `unavailable` and what does not apply are skipped with
-//! the reason.
+//! the reason. A program that `linger exec` ran has a case of its own, by how it ended: a failure where it failed, an error
+//! where it never ran.
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::Value;
 
 use crate::judge::compare::stats::Interval;
-use crate::judge::compare::{Comparison, Group, JudgedLimit, record_name};
-use crate::record::schema::{Judged, Record, Status};
+use crate::judge::compare::{Comparison, Group, JudgedLimit, ended, record_name};
+use crate::record::schema::{ExecEndKind, ExecRan, Judged, Record, Status};
 
 /// Every expectation of these records; a record's verdict itself is a case where no expectation explains it.
 #[must_use]
@@ -23,11 +24,17 @@ pub fn records(records: &[Record]) -> String {
         for judged in &record.verdict.expectations {
             suite.add_test_case(case(&judged.that, class, expectation_status(judged)));
         }
+        if let Some(exec) = &record.exec {
+            suite.add_property(("command", exec.command.join(" ").as_str()));
+            suite.add_test_case(case("the program's end", class, end_status(exec)));
+        }
         let verdict = &record.verdict;
-        if !verdict
-            .expectations
-            .iter()
-            .any(|judged| judged.status == Some(verdict.status))
+        let is_told = record.exec.is_some() && verdict.status == Status::Met;
+        if !is_told
+            && !verdict
+                .expectations
+                .iter()
+                .any(|judged| judged.status == Some(verdict.status))
         {
             suite.add_test_case(case(
                 "verdict",
@@ -55,12 +62,20 @@ pub fn comparison(comparison: &Comparison) -> String {
             suite.add_test_case(case(
                 "comparison",
                 &group.id,
-                status(comparison.status, "no metric could be told from noise"),
+                status(comparison.status, nothing_told(group)),
             ));
         }
         report.add_test_suite(suite);
     }
     written(&report)
+}
+
+fn nothing_told(group: &Group) -> &'static str {
+    if group.runs_failed {
+        "runs of the program failed"
+    } else {
+        "no metric could be told from noise"
+    }
 }
 
 fn same_group(limit: &JudgedLimit, group: &Group) -> bool {
@@ -111,6 +126,25 @@ fn status(status: Status, message: &str) -> TestCaseStatus {
         "inconclusive"
     });
     told.set_message(message);
+    told
+}
+
+fn end_status(exec: &ExecRan) -> TestCaseStatus {
+    if !ended::failed(exec) {
+        return TestCaseStatus::success();
+    }
+    let (kind, name) = match exec.ended.kind {
+        ExecEndKind::NotStarted | ExecEndKind::Lost => (NonSuccessKind::Error, "not run"),
+        ExecEndKind::Exit | ExecEndKind::Signal => (NonSuccessKind::Failure, "failed"),
+    };
+    let why = exec
+        .ended
+        .why
+        .as_ref()
+        .map_or_else(String::new, |why| format!(": {why}"));
+    let mut told = TestCaseStatus::non_success(kind);
+    told.set_type(name);
+    told.set_message(format!("the program ended {}{why}", ended::how(&exec.ended)));
     told
 }
 

@@ -3,9 +3,10 @@
 //! The same records give the same text: times are those of the records.
 
 use super::pool::came_of;
+use super::repeats::brief;
 use super::style::Style;
 use super::{cell_text, expectation, number, plain, sides, status_name, terminal};
-use crate::record::schema::{Connects, ExecRan, Record};
+use crate::record::schema::{Connects, ExecRan, Record, Status};
 
 /// A table of the records, a row each; of a single record its details too.
 #[must_use]
@@ -63,9 +64,21 @@ fn cells(record: &Record) -> [String; 9] {
         failures
             .or_else(|| record.connects.as_ref().map(without_connection))
             .unwrap_or_default(),
-        status_name(record.verdict.status).to_owned(),
+        outcome(record),
         record.started_at.clone(),
     ]
+}
+
+/// The verdict; of a program that `linger exec` ran and nothing was expected of, how it ended.
+fn outcome(record: &Record) -> String {
+    let verdict = status_name(record.verdict.status);
+    match &record.exec {
+        Some(exec) if record.verdict.expectations.is_empty() => match record.verdict.status {
+            Status::Met => brief(&exec.ended),
+            _ => format!("{}, {verdict}", brief(&exec.ended)),
+        },
+        _ => verdict.to_owned(),
+    }
 }
 
 /// `2,000 opened for 2,000 requests`.
@@ -109,7 +122,10 @@ pub(super) fn escaped(text: &str) -> String {
 
 /// The expectations as a table, and the screen as it is on a terminal.
 fn details(record: &Record) -> String {
-    let mut text = format!("\nVerdict: **{}**.\n", status_name(record.verdict.status));
+    let mut text = match &record.exec {
+        Some(_) if record.verdict.expectations.is_empty() => format!("\nThe program's end: **{}**.\n", outcome(record)),
+        _ => format!("\nVerdict: **{}**.\n", outcome(record)),
+    };
     for reason in &record.verdict.reasons {
         text.push_str(&format!("- {}\n", escaped(reason)));
     }

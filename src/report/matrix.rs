@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::card::cards;
 use super::pool::came_of;
+use super::repeats::repeats;
 use super::style::Style;
 use super::table::{aligned, wrapped};
 use super::{cell_text, expectation, number, plain, sides};
@@ -18,7 +18,7 @@ type Column = (String, Value);
 #[must_use]
 pub fn matrix(records: &[Record], style: Style) -> String {
     if records.iter().any(|record| record.exec.is_some()) {
-        return cards(records, style);
+        return repeats(records, style);
     }
     let columns: Vec<Column> = columns(records)
         .into_iter()

@@ -1,6 +1,7 @@
 //! Renders records for people and programs.
 //!
 //! `terminal` is the screen of one trial, `card` that of a program that `linger exec` ran with the `advice` that follows,
+//! `repeats` that of several such runs,
 //! `matrix` the table of several, `markdown` all of these for a repository; `claim` the verdict on a claim, `verify` the
 //! table of claims, `side_by_side` the same by kernel, `claims` the page of them; `live` the progress while a trial runs.
 //! All but `live` are pure: a record in, text out. Reads records only: knows nothing of labs, loads or how anything was
@@ -25,6 +26,7 @@ mod number;
 mod over_time;
 mod plot;
 mod pool;
+mod repeats;
 mod sequence;
 mod side_by_side;
 mod sides;

@@ -119,7 +119,7 @@ fn a_real_server_needs_a_port() {
 fn a_client_that_keeps_its_connection_no_more_fails_the_gate_and_itself_does_not() {
     require("curl", "curl");
     let directory = tempdir().unwrap();
-    let gate = |new: &str| {
+    let gate = |out: &str, new: &str| {
         run(linger(
             directory.path(),
             &[
@@ -133,7 +133,7 @@ fn a_client_that_keeps_its_connection_no_more_fails_the_gate_and_itself_does_not
                 "--fail-if",
                 "exec.connections.opened > 1.5",
                 "--out",
-                "records",
+                out,
                 "--",
                 "sh",
                 "-c",
@@ -141,9 +141,12 @@ fn a_client_that_keeps_its_connection_no_more_fails_the_gate_and_itself_does_not
             ],
         ))
     };
-    let same = gate("curl -sS http://server.linger/1 http://server.linger/2 http://server.linger/3");
+    let same = gate(
+        "same",
+        "curl -sS http://server.linger/1 http://server.linger/2 http://server.linger/3",
+    );
     assert_eq!(same.status.code(), Some(0), "{}", said(&same));
-    let worse = gate("for i in 1 2 3; do curl -sS http://server.linger/$i; done");
+    let worse = gate("worse", "for i in 1 2 3; do curl -sS http://server.linger/$i; done");
     assert_eq!(worse.status.code(), Some(3), "{}", said(&worse));
     assert!(said(&worse).contains("exec.connections.opened"), "{}", said(&worse));
     // What was recorded compares apart, too.
@@ -151,11 +154,113 @@ fn a_client_that_keeps_its_connection_no_more_fails_the_gate_and_itself_does_not
         directory.path(),
         &[
             "compare",
-            "records/exec/base",
-            "records/exec/new",
+            "worse/exec/base",
+            "worse/exec/new",
             "--fail-if",
             "exec.connections.opened > 2.9",
         ],
     ));
     assert!(matches!(again.status.code(), Some(0 | 3 | 5)), "{}", said(&again));
+}
+
+#[test]
+fn limits_that_can_come_to_nothing_are_refused_before_anything_runs() {
+    let directory = tempdir().unwrap();
+    let told = |arguments: &[&str]| {
+        let against = ["exec", "--out", "records", "--against", "touch ran"];
+        let output = run(linger(
+            directory.path(),
+            &[&against[..], arguments, &["--", "touch", "ran"]].concat(),
+        ));
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(!directory.path().join("ran").exists() && !directory.path().join("records").exists());
+        said(&output)
+    };
+    let opened = ["--fail-if", "exec.connections.opened > 1.1"];
+    let per_request = ["--fail-if", "exec.connections.per_request > 1.1"];
+    let nonsense = told(&["--fail-if", "exec.connections.opend > 1.1"]);
+    assert!(
+        nonsense.contains("the nearest metric is exec.connections.opened"),
+        "{nonsense}"
+    );
+    assert!(told(&["--fail-if", "new: exec.nonsense > 1"]).contains("no record has exec.nonsense"));
+    assert!(told(&["--fail-if", "outcomes.ok < 0.9"]).contains("`outcomes` is of a scenario's load"));
+    let few = told(&[&["--repeat", "5"][..], &opened, &per_request].concat());
+    assert!(
+        few.contains("--repeat 5 cannot tell") && few.contains("--repeat 6 or more"),
+        "{few}"
+    );
+    assert!(told(&[&["--server-exec", "true", "--port", "80"][..], &per_request].concat()).contains("--server-exec"));
+    assert!(told(&["--no-trace", "--fail-if", "connects.failed_total > 1.1"]).contains("--no-trace"));
+}
+
+#[test]
+fn a_new_that_fails_is_inconclusive_for_both_commands_and_the_comparison_is_on_stdout() {
+    let directory = tempdir().unwrap();
+    let limit = ["--fail-if", "exec.connections.opened > 1.10"];
+    let gate = [
+        "exec",
+        "--protocol",
+        "redis",
+        "--repeat",
+        "5",
+        "--out",
+        "records",
+        "--against",
+        "echo of base",
+    ];
+    let output = run(linger(
+        directory.path(),
+        &[&gate[..], &limit, &["--", "sh", "-c", "exit 3"]].concat(),
+    ));
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), crate::support::stderr(&output));
+    assert!(stdout.starts_with("exec: base against new\n"), "{stdout}");
+    assert!(
+        stdout.ends_with("inconclusive: runs of the program failed\n"),
+        "{stdout}"
+    );
+    assert!(
+        !stdout.contains("of base\n") && stderr.contains("of base\n"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("linger: run 1 of 10, base\n") && stderr.contains("linger: run 10 of 10, new\n"),
+        "{stderr}"
+    );
+    let again = run(linger(
+        directory.path(),
+        &[&["compare", "records/exec/base", "records/exec/new"][..], &limit].concat(),
+    ));
+    assert_eq!(again.status.code(), Some(5), "{}", said(&again));
+    assert_eq!(String::from_utf8_lossy(&again.stdout), stdout);
+    let report = |format: &str| {
+        let output = run(linger(
+            directory.path(),
+            &["report", "records/exec/new", "--format", format],
+        ));
+        (output.status.code(), said(&output))
+    };
+    let (_, junit) = report("junit");
+    assert!(junit.contains("failures=\"5\""), "{junit}");
+    assert!(report("markdown").1.contains("| exit 3 |"));
+    let (code, told) = report("hdr-percentiles");
+    assert!(
+        code != Some(0) && told.contains("no latency histogram in 5 records"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_folder_of_two_commands_is_refused_with_the_files_that_differ() {
+    let directory = tempdir().unwrap();
+    for command in ["true", "/bin/true"] {
+        run(linger(directory.path(), &["exec", "--out", "records", "--", command]));
+    }
+    let output = run(linger(directory.path(), &["compare", "records/exec", "records/exec"]));
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let told = crate::support::stderr(&output);
+    assert!(told.contains("a side must be of one command and one setting"), "{told}");
+    assert!(told.contains(" true in records/exec/"), "{told}");
+    assert!(told.contains("/bin/true in records/exec/"), "{told}");
 }

@@ -1,5 +1,6 @@
 //! `linger exec`: runs a program in the lab, keeps its record, shows what it did to connections, ends as it ended.
 
+mod limits;
 mod plan;
 mod signals;
 
@@ -10,16 +11,17 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
+use console::Term;
 use nix::sys::resource::{Resource, getrlimit};
 
 use self::signals::Signals;
-use super::{Exit, compare, run, tell};
+use super::{Exit, compare, print, run, tell};
 use crate::cli;
 use linger::foreign::connects::Choice;
 use linger::judge;
 use linger::judge::compare::limit::Limit;
 use linger::judge::compare::{self as comparing, Options};
-use linger::lab::{Privilege, Unavailable, limits, privilege};
+use linger::lab::{self, Privilege, Unavailable, privilege};
 use linger::record::schema::{ExecEndKind, Record, Status};
 use linger::record::store::{self, Store};
 use linger::report::{self, Style};
@@ -29,19 +31,9 @@ use linger::trial::{Means, Tuning};
 
 /// As timeout(1) has it.
 const TIMED_OUT: u8 = 124;
-/// Repeats of base and new, where nobody says: enough for the rank test to tell.
-const REPEATS_TO_COMPARE: u32 = 10;
 
 pub(crate) fn exec(options: &cli::Exec) -> Result<ExitCode> {
-    let limits = options
-        .fail_if
-        .iter()
-        .map(|text| compare::limit(text))
-        .collect::<Result<Vec<_>>>()?;
-    let repeats = options.repeat.unwrap_or(match options.against {
-        Some(_) => REPEATS_TO_COMPARE,
-        None => 1,
-    });
+    let (limits, repeats) = limits::limits(options)?;
     let plans = plan::plans(options, repeats)?;
     let port = plan::port(options)?;
     // Before any thread is started: only a process of one thread may enter a user namespace.
@@ -51,7 +43,7 @@ pub(crate) fn exec(options: &cli::Exec) -> Result<ExitCode> {
         port,
         privilege,
         own_descriptors: getrlimit(Resource::RLIMIT_NOFILE).context("reading RLIMIT_NOFILE")?,
-        descriptors: limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?,
+        descriptors: lab::limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?,
         signals: Signals::install()?,
     };
     match &options.against {
@@ -75,7 +67,10 @@ impl Session<'_> {
     fn alone(&self, plans: &[TrialPlan]) -> Result<ExitCode> {
         let mut store = self.store("exec")?;
         let mut records = Vec::new();
-        for plan in plans {
+        for (index, plan) in plans.iter().enumerate() {
+            if plans.len() > 1 {
+                tell(format_args!("linger: run {} of {}", index + 1, plans.len()));
+            }
             records.push(self.run(&self.options.command, plan, &mut store)?);
             if self.signals.raised() {
                 break;
@@ -96,7 +91,13 @@ impl Session<'_> {
         let mut records: [Vec<Record>; 2] = Default::default();
         'plans: for (index, plan) in plans.iter().enumerate() {
             let order = if index % 2 == 0 { [0, 1] } else { [1, 0] };
-            for side in order {
+            for (turn, side) in order.into_iter().enumerate() {
+                let (_, name) = sides[side];
+                tell(format_args!(
+                    "linger: run {} of {}, {name}",
+                    2 * index + turn + 1,
+                    2 * plans.len()
+                ));
                 records[side].push(self.run(sides[side].0, plan, &mut stores[side])?);
                 if self.signals.raised() {
                     break 'plans;
@@ -125,19 +126,15 @@ impl Session<'_> {
         };
         let comparison = comparing::compare(base, new, &question, &|record, cel| judge::is_true(record, cel))
             .map_err(|error| super::Usage(error.to_string()))?;
-        tell(report::compare::terminal(&comparison).trim_end());
-        let failed = base.iter().chain(new).filter(|record| self.code(record) != 0).count();
-        let code = comparison.exit_code();
-        if failed > 0 {
-            tell(format_args!(
-                "linger: {failed} of {} runs did not end with exit code 0: what they measured is not the program's work",
-                base.len() + new.len()
-            ));
-            if code == 0 {
-                return Ok(Exit::Inconclusive.into());
-            }
+        // Where stdout is not taken by the records, it is the comparison's; the programs' own goes to stderr.
+        if self.options.json {
+            let columns = compare::columns(&Term::stderr());
+            tell(report::compare::terminal(&comparison, columns).trim_end());
+        } else {
+            let columns = compare::columns(&Term::stdout());
+            print(report::compare::terminal(&comparison, columns).as_bytes())?;
         }
-        Ok(code.into())
+        Ok(comparison.exit_code().into())
     }
 
     /// One run, judged and written.
@@ -149,7 +146,7 @@ impl Session<'_> {
             port: self.port,
             timeout: self.options.timeout,
             server_within: self.options.server_within,
-            stdout_is_taken: self.options.json,
+            stdout_is_taken: self.options.json || self.options.against.is_some(),
             connects: match self.options.trace {
                 _ if self.options.no_trace => Choice::Off,
                 None => Choice::Automatic,

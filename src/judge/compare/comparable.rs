@@ -95,11 +95,16 @@ pub struct Difference {
     /// The values in base, joined by commas where it has several; `absent` where it has none.
     pub base: String,
     pub new: String,
+    /// The sides that have several values themselves: their records are not of one measurement.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mixed: Vec<&'static str>,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { class, path, base, new } = self;
+        let Self {
+            class, path, base, new, ..
+        } = self;
         write!(f, "{class}: {path}: base {base}, new {new}")
     }
 }
@@ -125,6 +130,9 @@ const NOT_THE_QUESTION: [&str; 15] = [
 
 const ABSENT: &str = "absent";
 
+/// The command that `linger exec` ran: base's and new's may differ, but each side's is one.
+const COMMAND: &str = "exec.command";
+
 /// Everything that differs between, or within, two sets of records of the same cell.
 #[must_use]
 pub fn differences(base: &[&Record], new: &[&Record]) -> BTreeSet<Difference> {
@@ -136,13 +144,18 @@ pub fn differences(base: &[&Record], new: &[&Record]) -> BTreeSet<Difference> {
     let paths: BTreeSet<&String> = base.keys().chain(new.keys()).collect();
     let mut differences: BTreeSet<Difference> = paths
         .into_iter()
-        .filter(|path| base.get(*path) != new.get(*path) || base.get(*path).is_some_and(|values| values.len() > 1))
         .map(|path| Difference {
             class: Class::of(path),
             path: path.clone(),
             base: values(&base, path),
             new: values(&new, path),
+            mixed: [("base", &base), ("new", &new)]
+                .into_iter()
+                .filter(|(_, side)| side.get(path).is_some_and(|values| values.len() > 1))
+                .map(|(name, _)| name)
+                .collect(),
         })
+        .filter(|it| !it.mixed.is_empty() || (it.base != it.new && it.path != COMMAND))
         .collect();
     if differences
         .iter()
@@ -158,6 +171,20 @@ pub fn differences(base: &[&Record], new: &[&Record]) -> BTreeSet<Difference> {
             .collect();
     }
     differences
+}
+
+/// What the records of each file have for this key: `http in a.jsonl, redis in b.jsonl`.
+#[must_use]
+pub fn by_file(path: &str, files: &[(String, Vec<Record>)]) -> String {
+    let of_file = |(name, records): &(String, Vec<Record>)| {
+        let values = facts_of(&records.iter().collect::<Vec<_>>()).remove(path);
+        let values = values.map_or_else(
+            || ABSENT.to_owned(),
+            |values| values.into_iter().collect::<Vec<_>>().join(", "),
+        );
+        format!("{values} in {name}")
+    };
+    files.iter().map(of_file).collect::<Vec<_>>().join(", ")
 }
 
 /// A sysctl that only one of two kernels has belongs to the kernel, and so does a default that nobody set.
@@ -220,6 +247,9 @@ fn facts_of(records: &[&Record]) -> BTreeMap<String, BTreeSet<String>> {
         add("linger.version".into(), record.linger.version.clone());
         if let Ok(environment) = serde_json::to_value(&record.environment) {
             leaves(&environment, "environment", &mut add);
+        }
+        if let Some(exec) = &record.exec {
+            add(COMMAND.to_owned(), exec.command.join(" "));
         }
         for (key, value) in record.scenario.as_object().into_iter().flatten() {
             if !NOT_THE_QUESTION.contains(&key.as_str()) {

@@ -1,8 +1,13 @@
 //! Judges the limits of `--fail-if`, each in every cell.
 //!
+//! A limit is crossed when the whole interval is beyond it and the rank test agrees. It is kept when the whole interval is
+//! within it; or, so that a noisy metric can pass at all, when that holds at the usual 5 % of a non-inferiority test and
+//! the rank test agrees. Else nothing was shown, and that is inconclusive: no pass.
+//!
 //! All ratio limits of one comparison share the allowed error (Bonferroni): ten limits over nine cells together give no
-//! more false alarms than one. The rank test keeps that promise for few repeats, where bootstrap intervals are too
-//! narrow; the interval keeps it for the size of the change, of which ranks know nothing.
+//! more false alarms than one. The error of a wrong pass is not shared: one limit that is not kept is enough. The rank test
+//! keeps these promises for few repeats, where bootstrap intervals are too narrow; the interval keeps them for the size of
+//! the change, of which ranks know nothing.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +15,26 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::limit::{Limit, Operator};
+use super::rank_test::MOST_REPEATS;
 use super::stats::Interval;
-use super::{Evaluate, Options, Pair, metrics, noisier, pairs, rank_test, stats};
+use super::{Evaluate, Options, Pair, metrics, pairs, rank_test, stats};
 use crate::record::schema::Status;
+
+/// The chance to pass what is just beyond the limit, one-sided.
+const WRONG_PASS: f64 = 0.05;
 
 /// One limit, judged in one cell.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct JudgedLimit {
     /// As it was written.
     pub fail_if: String,
+    /// What its ratio is of; absent for a condition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
     pub id: String,
     pub cell: BTreeMap<String, Value>,
-    /// `unmet`: the limit was crossed, and that is no chance. `met`: that was not shown. `inconclusive`: it could not be.
+    /// `unmet`: the limit was crossed, and that is no chance. `met`: it was kept, and that is none. `inconclusive`: neither
+    /// was shown.
     pub status: Status,
     /// Of the medians new to base; null for a condition, and for infinitely more.
     pub ratio: Option<f64>,
@@ -44,15 +57,11 @@ impl JudgedLimit {
 }
 
 pub(super) fn judge(pairs: &[Pair<'_>], options: &Options, evaluate: Evaluate<'_>) -> Vec<JudgedLimit> {
-    let ratios = options
-        .limits
-        .iter()
-        .filter(|limit| matches!(limit, Limit::Ratio { .. }))
-        .count();
-    let tail = options.tail() / (ratios * pairs.len()).max(1) as f64;
+    let tail = options.shared_tail(pairs.len());
     let judge_in = |limit: &Limit, pair: &Pair<'_>| {
         let blank = JudgedLimit {
             fail_if: limit.text().to_owned(),
+            metric: limit.metric().map(str::to_owned),
             id: pair.id.clone(),
             cell: pair.cell.clone(),
             status: Status::Inconclusive,
@@ -62,7 +71,7 @@ pub(super) fn judge(pairs: &[Pair<'_>], options: &Options, evaluate: Evaluate<'_
             repeats_needed: None,
             why: String::new(),
         };
-        match limit {
+        let judged = match limit {
             Limit::Condition { cel, .. } => judge_condition(cel, pair, evaluate, blank),
             Limit::Ratio {
                 metric,
@@ -83,13 +92,26 @@ pub(super) fn judge(pairs: &[Pair<'_>], options: &Options, evaluate: Evaluate<'_
                     blank,
                 )
             }
-        }
+        };
+        not_kept_by_failed_runs(judged, pair)
     };
     options
         .limits
         .iter()
         .flat_map(|limit| pairs.iter().map(move |pair| judge_in(limit, pair)))
         .collect()
+}
+
+/// What a program did that failed is no evidence that it keeps a limit.
+fn not_kept_by_failed_runs(judged: JudgedLimit, pair: &Pair<'_>) -> JudgedLimit {
+    match &pair.doubt {
+        Some(doubt) if judged.status == Status::Met => JudgedLimit {
+            status: Status::Inconclusive,
+            why: doubt.clone(),
+            ..judged
+        },
+        _ => judged,
+    }
 }
 
 /// A condition fails when it is true of any new record.
@@ -132,35 +154,42 @@ fn judge_ratio(metric: &str, bound: Bound, pair: &Pair<'_>, blank: JudgedLimit) 
         return blank;
     };
     let ratio = stats::ratio(base_median, new_median);
-    let p = if bound.operator.is_upward() {
-        test.higher
+    let (p, p_within) = if bound.operator.is_upward() {
+        (test.higher, test.lower)
     } else {
-        test.lower
+        (test.lower, test.higher)
     };
-    let noise = noisier(&base, &new).unwrap_or(0.0);
-    let (status, needed) = if rank_test::smallest_p(base.len(), new.len()) > bound.tail {
-        (Status::Inconclusive, Some(rank_test::fewest_repeats(bound.tail)))
+    let is_kept = || {
+        let narrower = stats::bootstrap(&base, &new, WRONG_PASS, bound.seed);
+        let within = |interval| bound.operator.holds_nowhere(interval, bound.ratio);
+        within(interval) || (p_within <= WRONG_PASS && narrower.is_some_and(within))
+    };
+    let few = base.len().min(new.len());
+    let (status, needed, why) = if rank_test::smallest_p(base.len(), new.len()) > bound.tail {
+        let fewest = rank_test::fewest_repeats(bound.tail);
+        let why = format!(
+            "{} and {} repeats cannot tell; at least {fewest} a side can",
+            base.len(),
+            new.len()
+        );
+        (Status::Inconclusive, Some(fewest), why)
     } else if bound.operator.holds_throughout(interval, bound.ratio) && p <= bound.tail {
-        (Status::Unmet, None)
-    } else if bound.operator.holds(ratio, bound.ratio) {
-        let more = rank_test::repeats_to_tell(ratio / bound.ratio, noise, bound.tail);
-        (Status::Met, Some(more.max(base.len().min(new.len()) + 1)))
+        (Status::Unmet, None, "the whole interval is beyond the limit".to_owned())
+    } else if is_kept() {
+        (Status::Met, None, kept(interval, &bound).to_owned())
     } else {
-        (Status::Met, None)
-    };
-    let why = match (status, needed) {
-        (Status::Unmet, _) => "the whole interval is beyond the limit".to_owned(),
-        (Status::Inconclusive, Some(needed)) => {
-            format!(
-                "{} and {} repeats cannot tell; at least {needed} a side can",
-                base.len(),
-                new.len()
-            )
-        }
-        (_, Some(needed)) => {
-            format!("beyond the limit, but so could chance be; about {needed} repeats a side would tell")
-        }
-        _ => "not beyond the limit".to_owned(),
+        // Of the pairs of a repeat of base, at the limit, with one of new: the share in which new is beyond it.
+        let above = test.u / (base.len() * new.len()) as f64;
+        let beyond = if bound.operator.is_upward() { above } else { 1.0 - above };
+        let needed = rank_test::repeats_to_decide(beyond, bound.tail, WRONG_PASS).max(few + 1);
+        let is_beyond = |value: &&f64| bound.operator.holds(stats::ratio(base_median, **value), bound.ratio);
+        let why = format!(
+            "{} of {} new repeats are beyond the limit; {} a side would tell",
+            new.iter().filter(is_beyond).count(),
+            new.len(),
+            repeats(needed)
+        );
+        (Status::Inconclusive, Some(needed), why)
     };
     let ratio = Some(ratio).filter(|ratio| ratio.is_finite());
     JudgedLimit {
@@ -171,6 +200,23 @@ fn judge_ratio(metric: &str, bound: Bound, pair: &Pair<'_>, blank: JudgedLimit) 
         repeats_needed: needed,
         why,
         ..blank
+    }
+}
+
+/// How it was shown that a limit is kept.
+fn kept(interval: Interval, bound: &Bound) -> &'static str {
+    if bound.operator.holds_nowhere(interval, bound.ratio) {
+        "the whole interval is within the limit"
+    } else {
+        "within the limit, at a chance of 5 % to be wrong"
+    }
+}
+
+fn repeats(needed: usize) -> String {
+    if needed >= MOST_REPEATS {
+        format!("{MOST_REPEATS} or more repeats")
+    } else {
+        format!("about {needed} repeats")
     }
 }
 

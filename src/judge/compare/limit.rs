@@ -31,6 +31,15 @@ impl Limit {
             Self::Ratio { text, .. } | Self::Condition { text, .. } => text,
         }
     }
+
+    /// The metric that it is a ratio of.
+    #[must_use]
+    pub fn metric(&self) -> Option<&str> {
+        match self {
+            Self::Ratio { metric, .. } => Some(metric),
+            Self::Condition { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +79,12 @@ impl Operator {
     #[must_use]
     pub fn holds_throughout(self, interval: Interval, bound: f64) -> bool {
         self.holds(if self.is_upward() { interval.low } else { interval.high }, bound)
+    }
+
+    /// Whether no ratio of the interval is beyond `bound`: its far end is not.
+    #[must_use]
+    pub fn holds_nowhere(self, interval: Interval, bound: f64) -> bool {
+        !self.holds(if self.is_upward() { interval.high } else { interval.low }, bound)
     }
 }
 
@@ -205,6 +220,8 @@ mod tests {
             for (_, operator) in Operator::ALL {
                 let both = operator.holds(a, bound) && operator.holds(b, bound);
                 prop_assert_eq!(operator.holds_throughout(interval, bound), both);
+                let neither = !operator.holds(a, bound) && !operator.holds(b, bound);
+                prop_assert_eq!(operator.holds_nowhere(interval, bound), neither);
             }
         }
     }

@@ -1,13 +1,23 @@
 //! Which numbers of a record are compared, and which way is better.
 //!
-//! A metric is a dotted path into the record's JSON, as in an expectation. One is derived here:
-//! [`CONNECTIONS_PER_CPU_SECOND`].
+//! A metric is a dotted path into the record's JSON, as in an expectation. Derived here are [`CONNECTIONS_PER_CPU_SECOND`],
+//! [`CONNECTS_FAILED`] and its parts by errno.
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::record::schema::Record;
+
 /// outcomes.connected ÷ rates.client_cpu_seconds: how much client a connection costs, whatever the rate offered.
 pub const CONNECTIONS_PER_CPU_SECOND: &str = "rates.connections_per_client_cpu_second";
+
+/// connect() calls of a foreign program that came to no connection: the sum of connects.failed, and connects.failed_later.
+pub const CONNECTS_FAILED: &str = "connects.failed_total";
+
+/// Followed by an errno: the calls that failed with it, `connects.failed.EADDRNOTAVAIL`.
+const CONNECTS_FAILED_WITH: &str = "connects.failed.";
 
 /// Which way a metric improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -22,7 +32,7 @@ pub enum Direction {
 use Direction::{HigherIsBetter, LowerIsBetter, Neither};
 
 /// Every metric that is compared without being asked for, in the order of the table.
-pub const METRICS: [(&str, Direction); 58] = [
+pub const METRICS: [(&str, Direction); 65] = [
     ("outcomes.ok", HigherIsBetter),
     ("outcomes.failed_total", LowerIsBetter),
     ("offered.not_offered", LowerIsBetter),
@@ -74,6 +84,8 @@ pub const METRICS: [(&str, Direction); 58] = [
     ("exec.connections.opened", LowerIsBetter),
     ("exec.connections.per_request", LowerIsBetter),
     ("exec.connections.failed", LowerIsBetter),
+    ("connects.attempts", LowerIsBetter),
+    (CONNECTS_FAILED, LowerIsBetter),
     ("exec.connections.requests", Neither),
     // Among them are those that a client says on each new connection: more of them is not more work done.
     ("exec.connections.requests_per_second", Neither),
@@ -82,7 +94,49 @@ pub const METRICS: [(&str, Direction); 58] = [
     ("exec.cpu_seconds", LowerIsBetter),
     ("closings.concurrency.peak", Neither),
     ("closings.closed_first.simultaneous", LowerIsBetter),
+    // An abortive close leaves no TIME_WAIT, and may lose what was sent.
+    ("closings.closed_first.client_rst", Neither),
+    ("closings.closed_first.server_rst", LowerIsBetter),
+    ("closings.reset_after_fin.client", LowerIsBetter),
+    ("closings.reset_after_fin.server", LowerIsBetter),
+    ("server.conversations.quit", Neither),
 ];
+
+/// Whether a metric is no path of the record, but made from what it has.
+pub(super) fn is_derived(metric: &str) -> bool {
+    [CONNECTIONS_PER_CPU_SECOND, CONNECTS_FAILED].contains(&metric) || metric.starts_with(CONNECTS_FAILED_WITH)
+}
+
+/// Every metric to compare in these records: [`METRICS`], and the failed connect() calls by errno after their sum.
+pub(super) fn of_records<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<(String, Direction)> {
+    let failed = records.into_iter().filter_map(|record| record.connects.as_ref());
+    let errnos: BTreeSet<&str> = failed
+        .flat_map(|connects| &connects.failed)
+        .map(|failed| failed.errno.as_str())
+        .collect();
+    let mut metrics = Vec::new();
+    for (metric, direction) in METRICS {
+        metrics.push((metric.to_owned(), direction));
+        if metric == CONNECTS_FAILED {
+            let of_errno = |errno: &&str| (format!("{CONNECTS_FAILED_WITH}{errno}"), LowerIsBetter);
+            metrics.extend(errnos.iter().map(of_errno));
+        }
+    }
+    metrics
+}
+
+/// A foreign program's failed connect() calls: all, or those with one errno. None where they were not observed.
+fn connects_failed(record: &Value, errno: Option<&str>) -> Option<f64> {
+    let connects = record.get("connects").filter(|connects| connects["way"].is_string())?;
+    let kinds = connects.get("failed")?.as_array()?.iter();
+    let kinds = kinds.filter(|kind| errno.is_none_or(|errno| kind["errno"] == errno));
+    // Not sum(): that of no floats is -0.
+    let known = kinds
+        .filter_map(|kind| kind["count"].as_f64())
+        .fold(0.0, |sum, count| sum + count);
+    let later = connects.get("failed_later").and_then(Value::as_f64).unwrap_or_default();
+    Some(if errno.is_none() { known + later } else { known })
+}
 
 /// Which way a metric improves where the load is of a pool's requests: then how many connections there were, how fast, and
 /// how long each lasted is the pool's doing, and only its churn is good or bad.
@@ -113,6 +167,12 @@ pub fn number(record: &Value, path: &str) -> Option<f64> {
         let connected = number(record, "outcomes.connected")?;
         let seconds = number(record, "rates.client_cpu_seconds").filter(|seconds| *seconds > 0.0)?;
         return Some(connected / seconds);
+    }
+    if path == CONNECTS_FAILED {
+        return connects_failed(record, None);
+    }
+    if let Some(errno) = path.strip_prefix(CONNECTS_FAILED_WITH) {
+        return connects_failed(record, Some(errno));
     }
     match record.get(path) {
         Some(value) => value.as_f64(),
@@ -172,6 +232,18 @@ mod tests {
         let record = |cpu: f64| json!({"outcomes": {"connected": 3000}, "rates": {"client_cpu_seconds": cpu}});
         assert_eq!(number(&record(1.5), CONNECTIONS_PER_CPU_SECOND), Some(2000.0));
         assert_eq!(number(&record(0.0), CONNECTIONS_PER_CPU_SECOND), None);
+    }
+
+    #[test]
+    fn failed_connect_calls_are_summed_and_told_by_errno_where_they_were_observed() {
+        let failed = json!([{"errno": "EADDRNOTAVAIL", "count": 45}, {"errno": "ECONNREFUSED", "count": 2}]);
+        let record = json!({"connects": {"way": "notify", "failed": failed, "failed_later": 3}});
+        assert_eq!(number(&record, CONNECTS_FAILED), Some(50.0));
+        assert_eq!(number(&record, "connects.failed.EADDRNOTAVAIL"), Some(45.0));
+        assert_eq!(number(&record, "connects.failed.EMFILE"), Some(0.0));
+        let unobserved = json!({"connects": {"way": null, "failed": [], "failed_later": 0}});
+        assert_eq!(number(&unobserved, CONNECTS_FAILED), None);
+        assert_eq!(number(&json!({}), "connects.failed.EMFILE"), None);
     }
 
     #[test]

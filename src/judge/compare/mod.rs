@@ -5,11 +5,14 @@
 //!
 //! Two rules are kept throughout. A gate that cries wolf is switched off: a limit fails only when the whole confidence
 //! interval is beyond it and the rank test agrees, at an error that all limits of one comparison share. And what cannot be
-//! told is inconclusive, never a pass: too few repeats say how many it would take.
+//! told is inconclusive, never a pass: neither too few repeats, which say how many it would take, nor too much noise, nor
+//! runs of a program that failed.
 #![forbid(unsafe_code)]
 
 pub mod comparable;
+pub mod ended;
 mod gate;
+pub mod known;
 pub mod limit;
 pub mod metrics;
 mod pairs;
@@ -67,6 +70,19 @@ impl Options {
         let tail = (1.0 - self.confidence) / 2.0;
         if tail.is_nan() { 0.005 } else { tail.clamp(1e-6, 0.4999) }
     }
+
+    /// What of it falls to each ratio limit in each of so many cells, and is the error of all that is shown with them.
+    fn shared_tail(&self, cells: usize) -> f64 {
+        let is_ratio = |limit: &&Limit| matches!(limit, Limit::Ratio { .. });
+        let ratios = self.limits.iter().filter(is_ratio).count();
+        self.tail() / (ratios * cells).max(1) as f64
+    }
+
+    /// The fewest repeats a side with which these limits can be judged in so many cells.
+    #[must_use]
+    pub fn fewest_repeats(&self, cells: usize) -> usize {
+        rank_test::fewest_repeats(self.shared_tail(cells))
+    }
 }
 
 /// Evaluates CEL over a record: whether it is true.
@@ -83,6 +99,7 @@ pub struct Comparison {
     pub heading: Option<String>,
     /// `unmet` when a limit was crossed, `inconclusive` when one could not be judged, or there is none and no metric could.
     pub status: Status,
+    /// Of each interval: what was asked for, shared by all ratio limits.
     pub confidence: f64,
     pub effect: f64,
     pub limits: Vec<JudgedLimit>,
@@ -112,6 +129,9 @@ pub struct Group {
     pub base_repeats: usize,
     pub new_repeats: usize,
     pub metrics: Vec<Compared>,
+    /// Runs of the program failed, and not all alike: nothing is told by the metrics.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub runs_failed: bool,
 }
 
 impl Group {
@@ -180,10 +200,21 @@ pub enum CompareError {
         given: usize,
         left_out: usize,
     },
-    #[error("base and new are not comparable:{}\nmeasure both alike, or say --allow {}", lines(.0), classes(.0))]
+    #[error("base and new are not comparable:{}\n{}", lines(.0), remedy(.0))]
     NotComparable(BTreeSet<Difference>),
     #[error("base and new have no cell in common:{}\ngive records of the same scenario and matrix", lines(.0))]
     NothingInCommon(BTreeSet<Difference>),
+}
+
+/// Joins what would mend it to what differs.
+fn remedy(differences: &BTreeSet<Difference>) -> String {
+    let is_mixed = differences.iter().any(|difference| !difference.mixed.is_empty());
+    let mend = if is_mixed {
+        "a side must be of one command and one setting: give it only the files of one"
+    } else {
+        "measure both alike"
+    };
+    format!("{mend}, or say --allow {}", classes(differences))
 }
 
 fn lines(differences: &BTreeSet<Difference>) -> String {
@@ -229,13 +260,18 @@ pub fn compare(
     if pairs.iter().any(|pair| !pair.times_alike()) {
         notes.push("latencies and rates left out: times of an emulator, or of virtual time, beside others".to_owned());
     }
-    let groups: Vec<Group> = pairs.iter().map(|pair| compare_group(pair, options)).collect();
+    notes.extend(counted_otherwise(&base, &new));
+    notes.extend(pairs.iter().filter_map(|pair| pair.doubt.clone()));
+    notes.extend(pairs.iter().filter_map(|pair| ended::alike(&pair.base, &pair.new)));
+    let tail = options.shared_tail(pairs.len());
+    let mut groups: Vec<Group> = pairs.iter().map(|pair| compare_group(pair, tail, options)).collect();
     let limits = gate::judge(&pairs, options, evaluate);
+    groups.iter_mut().for_each(|group| take_repeats_of(&limits, group));
     Ok(Comparison {
         schema: SCHEMA,
         heading: comparable::heading(&differences),
         status: status(&limits, &groups),
-        confidence: options.confidence,
+        confidence: 1.0 - 2.0 * tail,
         effect: options.effect,
         limits,
         differences,
@@ -244,17 +280,67 @@ pub fn compare(
     })
 }
 
-fn compare_group(pair: &Pair<'_>, options: &Options) -> Group {
-    let is_pool = pair.base.iter().chain(&pair.new).all(|record| record.pool.is_some());
-    let measured = metrics::METRICS.iter().filter_map(|(metric, direction)| {
-        let direction = if is_pool {
-            metrics::direction_of_pool(metric, *direction)
-        } else {
-            *direction
+/// What a limit and its metric's row say of the repeats that it takes is one thing.
+fn take_repeats_of(limits: &[JudgedLimit], group: &mut Group) {
+    for metric in group
+        .metrics
+        .iter_mut()
+        .filter(|metric| metric.repeats_needed.is_some())
+    {
+        let of_metric = |limit: &&JudgedLimit| {
+            limit.metric.as_ref() == Some(&metric.metric) && (&limit.id, &limit.cell) == (&group.id, &group.cell)
         };
-        let (base, new) = pair.values(metric);
+        let needed = limits
+            .iter()
+            .filter(of_metric)
+            .filter_map(|limit| limit.repeats_needed)
+            .max();
+        metric.repeats_needed = needed.or(metric.repeats_needed);
+    }
+}
+
+/// Warns of records whose requests count what a client says about its connection, beside others that count it apart.
+fn counted_otherwise(base: &[&Record], new: &[&Record]) -> Option<String> {
+    let of = |side: &[&Record], apart: bool| {
+        let conversations = side
+            .iter()
+            .filter_map(|record| record.server.as_ref()?.conversations.as_ref());
+        conversations.filter(|said| said.setup.is_some() == apart).count()
+    };
+    let older = [of(base, false), of(new, false)];
+    let newer = of(base, true) + of(new, true);
+    (newer > 0 && older != [0, 0]).then(|| {
+        format!(
+            "{} records of base and {} of new are older: they have no server.conversations.setup, and their requests count what \
+             a client says about its connection, too; requests and connections a request cannot be compared with those of the \
+             others, measure again",
+            older[0], older[1]
+        )
+    })
+}
+
+fn compare_group(pair: &Pair<'_>, tail: f64, options: &Options) -> Group {
+    let is_pool = pair.base.iter().chain(&pair.new).all(|record| record.pool.is_some());
+    let measured = pair.metrics().into_iter().filter_map(|(metric, direction)| {
+        let direction = if is_pool {
+            metrics::direction_of_pool(&metric, direction)
+        } else {
+            direction
+        };
+        let (base, new) = pair.values(&metric);
         // What neither side measured says nothing; what one side lacks has to be seen.
-        (!base.is_empty() || !new.is_empty()).then(|| compare_metric(metric, direction, base, new, options))
+        (!base.is_empty() || !new.is_empty()).then(|| {
+            let compared = compare_metric(&metric, direction, base, new, (tail, options));
+            match pair.doubt {
+                // Nobody knows what the program would have done had it not failed.
+                Some(_) => Compared {
+                    verdict: Change::Inconclusive,
+                    repeats_needed: None,
+                    ..compared
+                },
+                None => compared,
+            }
+        })
     });
     Group {
         id: pair.id.clone(),
@@ -262,11 +348,17 @@ fn compare_group(pair: &Pair<'_>, options: &Options) -> Group {
         base_repeats: pair.base.len(),
         new_repeats: pair.new.len(),
         metrics: measured.collect(),
+        runs_failed: pair.doubt.is_some(),
     }
 }
 
-fn compare_metric(metric: &str, direction: Direction, base: Vec<f64>, new: Vec<f64>, options: &Options) -> Compared {
-    let tail = options.tail();
+fn compare_metric(
+    metric: &str,
+    direction: Direction,
+    base: Vec<f64>,
+    new: Vec<f64>,
+    (tail, options): (f64, &Options),
+) -> Compared {
     let (base_median, new_median) = (stats::median(&base), stats::median(&new));
     let ratio = base_median.zip(new_median).map(|(base, new)| stats::ratio(base, new));
     let interval = stats::bootstrap(&base, &new, tail, options.seed);

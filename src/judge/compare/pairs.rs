@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::comparable::{Class, Difference};
-use super::{CompareError, metrics};
+use super::metrics::Direction;
+use super::{CompareError, ended, metrics};
 use crate::record::schema::{Record, Status};
 
 /// The records that ran to their end; notes those that did not, and those whose measurement is in doubt.
@@ -52,6 +53,8 @@ pub(super) struct Pair<'r> {
     pub(super) new: Vec<&'r Record>,
     pub(super) base_json: Vec<Value>,
     pub(super) new_json: Vec<Value>,
+    /// Why the runs of a program tell nothing of it.
+    pub(super) doubt: Option<String>,
 }
 
 impl Pair<'_> {
@@ -61,6 +64,11 @@ impl Pair<'_> {
         let mut ways = self.base.iter().chain(&self.new).map(how);
         let first = ways.next();
         ways.all(|way| Some(way) == first)
+    }
+
+    /// What to compare.
+    pub(super) fn metrics(&self) -> Vec<(String, Direction)> {
+        metrics::of_records(self.base.iter().chain(&self.new).copied())
     }
 
     /// A metric's values on both sides, of the records that have it. Times of an emulator beside real ones are none.
@@ -115,6 +123,7 @@ pub(super) fn pair_up<'r>(base: &[&'r Record], new: &[&'r Record]) -> (Vec<Pair<
                 path: "cell".into(),
                 base,
                 new,
+                mixed: vec![],
             });
             continue;
         }
@@ -127,6 +136,7 @@ pub(super) fn pair_up<'r>(base: &[&'r Record], new: &[&'r Record]) -> (Vec<Pair<
         pairs.push(Pair {
             id: id(first),
             cell: first.cell.clone(),
+            doubt: ended::doubt(&base, &new),
             base,
             new,
             base_json,

@@ -127,6 +127,26 @@ pub fn repeats_to_tell(factor: f64, noise: f64, tail: f64) -> usize {
     }
     // The probability that a repeat of new is above one of base, when both have log-normal noise.
     let above = normal_below(factor.ln().abs() / (noise * std::f64::consts::SQRT_2));
+    repeats_at(above, tail).max(fewest)
+}
+
+/// About how many repeats on each side decide, four times out of five, on which side of a limit new is, given the share
+/// `beyond` of pairs (base at the limit, new) in which new is beyond it: crossed at an error of `tail`, or kept at one of
+/// `wrong_pass`. No fewer than could find it crossed. Nothing is supposed of the noise: where half the runs are beyond the
+/// limit and half within, no number of repeats makes one side of it.
+#[must_use]
+pub fn repeats_to_decide(beyond: f64, tail: f64, wrong_pass: f64) -> usize {
+    let needed = if beyond > 0.5 {
+        repeats_at(beyond, tail)
+    } else {
+        repeats_at(1.0 - beyond, wrong_pass)
+    };
+    needed.max(fewest_repeats(tail))
+}
+
+/// Repeats that see, at `tail`, that new is above base in a share `above` of all pairs.
+fn repeats_at(above: f64, tail: f64) -> usize {
+    let fewest = fewest_repeats(tail);
     // Where every repeat of one side is likely above every one of the other, the fewest do; Noether's formula, which
     // takes the spread of U for that of no effect, would ask for more.
     if above.powi((fewest * fewest) as i32) >= POWER {
@@ -134,6 +154,7 @@ pub fn repeats_to_tell(factor: f64, noise: f64, tail: f64) -> usize {
     }
     let z = normal_quantile(1.0 - tail) + normal_quantile(POWER);
     let needed = (z * z / (6.0 * (above - 0.5).powi(2))).ceil();
+    // As a float it may be infinite, which as an integer is the greatest.
     fewest.max((needed as usize).min(MOST_REPEATS))
 }
 
@@ -141,6 +162,17 @@ pub fn repeats_to_tell(factor: f64, noise: f64, tail: f64) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn where_half_of_new_is_beyond_the_limit_no_number_of_repeats_decides() {
+        assert_eq!(repeats_to_decide(0.5, 0.005, 0.05), MOST_REPEATS);
+        assert_eq!(repeats_to_decide(1.0, 0.005, 0.05), 5);
+        // As many as could find it crossed, although fewer could find it kept.
+        assert_eq!(repeats_to_decide(0.0, 0.005, 0.05), 5);
+        // z = 1.645 + 0.842; z²/(6 × 0.3²)
+        assert_eq!(repeats_to_decide(0.2, 0.005, 0.05), 12);
+        assert!(repeats_to_decide(0.8, 0.005, 0.05) > 12);
+    }
 
     /// Every choice of new's places among all values, and U of each: the definition, without ranks.
     fn by_brute_force(base: &[f64], new: &[f64]) -> (f64, f64, f64) {
