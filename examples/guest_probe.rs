@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use linger::lab::{Lab, privilege};
-use linger::machine::{self, Acceleration, BootOptions, Clock, guest, image};
+use linger::machine::{self, Acceleration, BootOptions, Clock, Told, guest, image};
 use linger::scenario::plan::TrialPlan;
 use linger::scenario::spec::Topology;
 
@@ -56,7 +56,10 @@ fn host(arguments: &[String]) -> Result<(), String> {
         }
     }
     let image = image::open(kernel).map_err(|error| error.to_string())?;
-    let print = &mut |line: &str| println!("{line}");
+    let print = &mut |told: Told<'_>| match told {
+        Told::Booting(after) => eprintln!("booting, {:.0} s", after.as_secs_f64()),
+        Told::Line(line) => println!("{line}"),
+    };
     let finished = machine::run(&image, &options, &AtomicBool::new(false), print).map_err(|error| error.to_string())?;
     eprintln!(
         "{}: {:?}, {:?} time, program after {:.2} s, off after {:.2} s",

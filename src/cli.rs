@@ -4,6 +4,7 @@ mod exec;
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use linger::load::{Choice, Pacing};
@@ -68,10 +69,13 @@ pub(crate) struct Run {
     pub(crate) lab: Option<LabTopology>,
     /// Boot this kernel under QEMU and run there: a vmlinuz, a .deb, a directory, a name of `linger kernels`, or `host`
     /// for the kernel that runs here; repeat it to compare
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) kernel: Vec<String>,
-    /// Give booted kernels virtual time: idle time is skipped, two runs give the same, latencies mean nothing
-    #[arg(long)]
+    /// What booted kernels' clocks follow (default: real)
+    #[arg(long, value_name = "CLOCK")]
+    pub(crate) clock: Option<GuestClock>,
+    /// Short for --clock virtual
+    #[arg(long, conflicts_with = "clock")]
     pub(crate) virtual_time: bool,
     /// Memory of a booted kernel's machine, in MiB (default: 1024)
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(16..=65536))]
@@ -109,11 +113,14 @@ pub(crate) struct Verify {
     pub(crate) set: Vec<String>,
     /// Boot this kernel under QEMU and put the claims to it: a vmlinuz, a .deb, a directory, a name of `linger kernels`, or
     /// `host` for the kernel that runs here (default: host); repeat it to have them side by side
-    #[arg(long, value_name = "KERNEL")]
+    #[arg(long, value_name = "KERNEL", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) kernel: Vec<String>,
     /// What booted kernels' clocks follow
     #[arg(long, value_name = "CLOCK", default_value = "auto", requires = "kernel")]
     pub(crate) clock: GuestClock,
+    /// Short for --clock virtual
+    #[arg(long, requires = "kernel", conflicts_with = "clock")]
+    pub(crate) virtual_time: bool,
     /// Do not scale scenarios down for kernels that an emulator executes: some then take minutes each
     #[arg(long, requires = "kernel")]
     pub(crate) full: bool,
@@ -134,6 +141,28 @@ pub(crate) struct Verify {
     /// Write records to stdout as JSON Lines, everything else to stderr
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Verify {
+    /// With `--virtual-time` as the clock that it is short for.
+    pub(crate) fn settled(self) -> Self {
+        let clock = if self.virtual_time {
+            GuestClock::Virtual
+        } else {
+            self.clock
+        };
+        Self { clock, ..self }
+    }
+
+    /// The options that say how kernels are booted, and whether each was given.
+    pub(crate) fn of_booted_kernels(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--virtual-time", self.virtual_time),
+            ("--clock", self.clock != GuestClock::Auto),
+            ("--full", self.full),
+            ("--guest-memory", self.guest_memory.is_some()),
+        ]
+    }
 }
 
 impl Run {

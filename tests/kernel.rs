@@ -156,6 +156,84 @@ fn a_kernel_of_another_architecture_is_named_by_it() {
     assert!(reason.contains("Image") && reason.contains("arm64"), "{reason}");
 }
 
+/// None of these boots anything, and none waits for what never comes.
+#[test]
+fn what_cannot_be_a_kernel_is_refused_and_no_machine_is_claimed_to_have_run() {
+    let directory = tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    fs::write(directory.path().join("notes.txt"), "This is no kernel.\n").unwrap();
+    for (kernel, expected) in [
+        ("pipe", "pipe is a pipe (FIFO)"),
+        ("notes.txt", "notes.txt is a text file"),
+    ] {
+        let output = run(linger(directory.path(), &["run", "refused", "--kernel", kernel]));
+        assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+        let card = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(card.contains(&format!("no machine came up for `{kernel}`")), "{card}");
+        assert!(!card.contains("Linux") && !card.contains("CPU"), "{card}");
+        let card = card.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(card.contains(expected), "{card}");
+    }
+}
+
+#[test]
+fn a_server_of_this_machines_is_not_looked_for_in_a_guest() {
+    let directory = tempdir().unwrap();
+    let arguments = [
+        "run",
+        "reserved-ports",
+        "--set",
+        "server.exec=redis-server",
+        "--kernel",
+        "notes.txt",
+        "--json",
+    ];
+    let output = run(linger(directory.path(), &arguments));
+    assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+    let reason = records(&output)[0]["verdict"]["reasons"][0].to_string();
+    assert!(
+        reason.contains("program of this machine") && reason.contains("`host`"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn an_option_for_booted_kernels_is_refused_where_none_is() {
+    let directory = tempdir().unwrap();
+    for command in ["run", "verify"] {
+        for option in [
+            &["--virtual-time"][..],
+            &["--clock", "virtual"],
+            &["--guest-memory", "512"],
+        ] {
+            for kernel in [&[][..], &["--kernel", "host"]] {
+                let arguments = [&[command, "refused"], option, kernel].concat();
+                let output = run(linger(directory.path(), &arguments));
+                assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+            }
+        }
+        let output = run(linger(directory.path(), &[command, "refused", "--kernel", ""]));
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    }
+    assert!(!directory.path().join("results").exists(), "nothing was run");
+}
+
+#[test]
+fn another_kernels_prediction_is_not_made_of_this_ones_sysctls() {
+    let directory = tempdir().unwrap();
+    let axis = "[matrix]\nkernel = [\"host\", \"vmlinuz-3.13.11\"]\n[[expect]]";
+    let path = scenario(directory.path(), &[("[[expect]]", axis)]);
+    let output = run(linger(directory.path(), &["show", &path]));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (_, predicted) = text.split_once("prediction here").expect("a prediction");
+    let (here, there) = predicted
+        .split_once("kernel = \"vmlinuz-3.13.11\"\n")
+        .expect("both cells");
+    assert!(here.contains("capacity 100"), "{here}");
+    assert!(there.starts_with("  predicted when it is booted"), "{there}");
+}
+
 /// `verify` boots on threads of its own, and the parent that a process outlives is the thread that made it.
 #[test]
 fn neither_an_interrupt_nor_a_kill_of_linger_leaves_a_qemu_behind() {
@@ -270,10 +348,19 @@ fn a_scenario_can_name_its_kernels_as_an_axis_of_its_matrix() {
     let directory = tempdir().unwrap();
     let axis = format!("[matrix]\nkernel = [\"host\", \"{}\"]\n[[expect]]", kernel());
     let path = scenario(directory.path(), &[("[[expect]]", &axis)]);
-    let output = run(linger(directory.path(), &["run", &path, "--json"]));
+    let output = run(linger(directory.path(), &["run", &path, "--json", "--out", "kept"]));
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let records = records(&output);
     let kernels: Vec<_> = records.iter().map(|record| &record["cell"]["kernel"]).collect();
+    let release = records[1]["environment"]["kernel"].as_str().unwrap();
+    let mut files = fs::read_dir(directory.path().join("kept/small")).unwrap().flatten();
+    let console = files.find(|file| {
+        file.file_name()
+            .to_string_lossy()
+            .ends_with(&format!("Z.{release}.console"))
+    });
+    let console = fs::read_to_string(console.expect("the console's file").path()).unwrap();
+    assert!(console.contains(&format!("Linux version {release}")), "{console}");
     assert_eq!(kernels, [&json!("host"), &json!(kernel())]);
     assert_eq!(records[0]["environment"]["kernel"], uname());
     assert_ne!(records[1]["environment"]["kernel"], uname());

@@ -120,6 +120,29 @@ fn the_ways_in_which_a_guest_fails_are_told_apart() {
     }
 }
 
+/// The least that QEMU takes for a kernel (Documentation/arch/x86/boot.rst), whose first instructions are cli and hlt.
+fn halting_kernel(directory: &Path) -> PathBuf {
+    let mut image = vec![0; 2 * 512 + 16 + 300];
+    (image[0x1f1], image[0x1f4]) = (1, 1); // one setup sector, one paragraph of code
+    image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    image[0x200..0x202].copy_from_slice(&[0xeb, 0x66]); // jmp 0x268
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    image[0x206..0x208].copy_from_slice(&0x20c_u16.to_le_bytes());
+    (image[0x211], image[0x236]) = (1, 1); // loaded high, 64-bit
+    image[0x22c..0x230].copy_from_slice(&0x37ff_ffff_u32.to_le_bytes()); // the highest address of an initramfs
+    image[0x268..0x26c].copy_from_slice(&[0xfa, 0xf4, 0xeb, 0xfd]);
+    let path = directory.join("vmlinuz-halting");
+    std::fs::write(&path, image).expect("a directory for tests");
+    path
+}
+
+#[test]
+fn a_kernel_that_halts_at_once_is_told_from_a_program_that_hangs() {
+    let directory = tempfile::tempdir().expect("a directory for tests");
+    let message = failure(&halting_kernel(directory.path()), &["look", "--silence", "5"]);
+    assert_says(&message, "the kernel said nothing within 5 s of its start");
+}
+
 #[test]
 fn a_machine_with_too_little_memory_is_told_so() {
     assert_says(

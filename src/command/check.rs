@@ -9,14 +9,14 @@ use super::{Exit, print};
 use crate::cli::Check;
 use linger::lab::preflight::{self, Check as Row, State};
 use linger::lab::{limits, privilege};
+use linger::load::uring;
 use linger::machine::qemu::Qemu;
 use linger::scenario;
 use linger::trial::{self, Means, TrialError, Tuning};
 
 pub(crate) fn check(options: &Check) -> Result<Exit> {
     let mut checks = preflight::checks();
-    checks.push(address_translation()?);
-    checks.push(emulator());
+    checks.extend([address_translation()?, io_uring(), emulator(), kvm()]);
     let mut text = String::new();
     for check in &checks {
         let state = match check.state {
@@ -74,6 +74,49 @@ fn address_translation() -> Result<Row> {
         found,
         remedy,
     })
+}
+
+/// What the engine of `--engine uring` needs; everything else does without.
+fn io_uring() -> Row {
+    let (state, found, remedy) = match uring::probe() {
+        Ok(()) => (State::Yes, "has all that the engine uring needs".to_owned(), None),
+        Err(why) => (
+            State::No,
+            why,
+            Some(
+                "use Linux 6.7 or later with kernel.io_uring_disabled = 0; the engine epoll serves without".to_owned(),
+            ),
+        ),
+    };
+    Row {
+        name: "io_uring",
+        state,
+        found,
+        remedy,
+    }
+}
+
+/// Whether booted kernels run on the processor itself in real time, by the probe that decides it when one is booted.
+fn kvm() -> Row {
+    let (state, found, remedy) = match Qemu::find().map(|qemu| qemu.kvm()) {
+        Ok(Ok(())) => (State::Yes, "executes instructions as fast as the processor".to_owned(), None),
+        Ok(Err(why)) => (
+            State::No,
+            why,
+            Some(
+                "load kvm_intel or kvm_amd, join the group kvm, or have a virtual machine's host pass it on; without it \
+                 --kernel emulates"
+                    .to_owned(),
+            ),
+        ),
+        Err(_) => (State::Unknown, "not tried: it takes QEMU".to_owned(), None),
+    };
+    Row {
+        name: "KVM",
+        state,
+        found,
+        remedy,
+    }
 }
 
 /// What `--kernel` needs; everything else does without.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use linger::lab::{self, Unavailable, limits, privilege};
+use super::run;
+use linger::lab::{self, Unavailable, limits, machine, privilege};
 use linger::scenario::plan::TrialPlan;
 use linger::trial::{self, Event, Means, TrialError, Tuning};
 
@@ -28,6 +29,9 @@ pub(super) const RECORD: &str = "record ";
 /// How long the last trial's TIME_WAIT may take to go with its namespaces.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long the kernel may take to find a clock that does not only tick.
+const CLOCK_SETTLES_WITHIN: Duration = Duration::from_secs(4);
+
 /// Nobody can ask a guest to stop: the host ends its machine.
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -44,6 +48,7 @@ fn trials(job: &[u8], say: &mut dyn FnMut(&str)) -> Result<()> {
         // Trials with namespaces of their own do without.
         eprintln!("linger: the loopback interface cannot be brought up: {why}");
     }
+    machine::await_clock_in_a_booted_machine(CLOCK_SETTLES_WITHIN);
     let descriptors = limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?;
     for (index, plan) in job.trials.iter().enumerate() {
         if !trial::settle_a_booted_machine(SETTLES_WITHIN) {
@@ -73,8 +78,8 @@ fn trials(job: &[u8], say: &mut dyn FnMut(&str)) -> Result<()> {
 
 /// A trial that failed has a record that says so: those after it are worth conducting.
 fn failed(error: &TrialError) -> Unavailable {
-    Unavailable {
-        reason: error.to_string(),
-        remedy: "see what this kernel lacks, or try another; the console of `linger run --kernel` tells more".into(),
-    }
+    run::failed(
+        error,
+        "see what this kernel lacks (its console is kept beside the records), or try another",
+    )
 }

@@ -23,8 +23,9 @@ pub(crate) fn kernels(options: &Kernels) -> Result<Exit> {
         return print(text.as_bytes());
     }
     text += "found here, to be named by --kernel:\n";
+    let width = found.iter().map(|kernel| kernel.name.len()).max().unwrap_or(0);
     for kernel in &found {
-        text += &format!("  {:<44} {}\n", kernel.name, kernel.path.display());
+        text += &format!("  {:<width$}  {}\n", kernel.name, kernel.path.display());
     }
     if found.is_empty() {
         text += "  none\n";
@@ -33,8 +34,13 @@ pub(crate) fn kernels(options: &Kernels) -> Result<Exit> {
     match &offered {
         Ok(offered) if offered.is_empty() => text += "  none; apt-get update may be due\n",
         Ok(offered) => {
-            for kernel in offered {
-                text += &format!("  {:<44} {}\n", kernel.package, kernel.description);
+            let (newest, left_out) = kernels::newest_of_each_series(offered);
+            let width = newest.iter().map(|kernel| kernel.package.len()).max().unwrap_or(0);
+            for kernel in newest {
+                text += &format!("  {:<width$}  {}\n", kernel.package, kernel.description);
+            }
+            if left_out > 0 {
+                text += &format!("  and {left_out} older ones and other flavours: linger kernels --json\n");
             }
         }
         Err(why) => text += &format!("  unknown: {why}\n"),

@@ -65,7 +65,11 @@ pub(crate) fn dispatch(command: Command) -> Result<std::process::ExitCode> {
         // Its exit code is the program's.
         Command::Exec(options) => return exec::exec(&options),
         Command::Run(options) => run::run(&options),
-        Command::Verify(options) => verify::verify(&options),
+        Command::Verify(options) => {
+            let options = options.settled();
+            for_booted_kernels(&options.kernel, options.of_booted_kernels())?;
+            verify::verify(&options)
+        }
         Command::List(options) => list::list(&options),
         Command::Show(options) => show::show(&options),
         Command::Check(options) => check::check(&options),
@@ -101,6 +105,17 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> Exit {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+/// Refuses options that would change nothing: those for booted kernels where none is.
+fn for_booted_kernels<const N: usize>(kernels: &[String], options: [(&str, bool); N]) -> Result<(), Usage> {
+    let given = options.into_iter().find(|(_, given)| *given);
+    match given.filter(|_| kernels.iter().all(|kernel| kernel == booted::HOST)) {
+        Some((option, _)) => Err(Usage(format!(
+            "{option} is for booted kernels, and none is: name one with --kernel"
+        ))),
+        None => Ok(()),
+    }
+}
 
 /// Tells the user something on stderr. Nobody there to read it is no reason to lose a measurement.
 fn tell(text: impl std::fmt::Display) {

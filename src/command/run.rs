@@ -1,17 +1,19 @@
 //! `linger run`: load the scenarios, conduct each trial in a fresh lab, judge, store, print.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 
-use super::booted::{self, HOST, Kernel, Machinery};
+use super::booted::{self, Booted, HOST, Kernel, Machinery, console};
 use super::interrupt::Interrupt;
-use super::{Exit, Usage, print, tell};
-use crate::cli::Run;
+use super::{Exit, Usage, for_booted_kernels, print, tell};
+use crate::cli::{GuestClock, Run};
 use linger::judge;
 use linger::lab::{Privilege, Unavailable, limits, privilege};
+use linger::load::EngineError;
 use linger::machine::Clock;
 use linger::record::schema::Record;
 use linger::record::store::{self, Store};
@@ -19,7 +21,7 @@ use linger::report::{self, Live, Style};
 use linger::scenario::plan::{Plan, TrialPlan};
 use linger::scenario::spec::Topology;
 use linger::scenario::{self};
-use linger::trial::{self, Event, Means, Tuning};
+use linger::trial::{self, Event, Means, TrialError, Tuning};
 
 /// Where records go without `--out`.
 pub(super) const DEFAULT_OUT: &str = "results";
@@ -33,9 +35,14 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
     };
     let kernels = named(options, &plans)?;
     let names: Vec<String> = kernels.iter().flatten().cloned().collect();
-    if options.virtual_time && names.is_empty() {
-        return Err(Usage("--virtual-time is for booted kernels: name one with --kernel".to_owned()).into());
-    }
+    for_booted_kernels(
+        &names,
+        [
+            ("--virtual-time", options.virtual_time),
+            ("--clock", options.clock.is_some()),
+            ("--guest-memory", options.guest_memory.is_some()),
+        ],
+    )?;
     let session = Session {
         options,
         // Before any thread is started: only a process of one thread may enter a user namespace.
@@ -47,11 +54,6 @@ pub(crate) fn run(options: &Run) -> Result<Exit> {
         descriptors: limits::raise_descriptor_limit().context("raising RLIMIT_NOFILE")?,
         machinery,
         kernels: booted::kernels(&options.kernel, machinery),
-        clock: if options.virtual_time {
-            Clock::Virtual
-        } else {
-            Clock::Real
-        },
         interrupt: Interrupt::install()?,
     };
     let mut records = Vec::new();
@@ -104,8 +106,6 @@ struct Session<'a> {
     machinery: Machinery,
     /// Those of the command line.
     kernels: Vec<Kernel>,
-    /// Of booted kernels.
-    clock: Clock,
     interrupt: Interrupt,
 }
 
@@ -135,13 +135,41 @@ impl Session<'_> {
             }
         }
         if let Some(store) = &store {
-            tell(format_args!(
-                "{} → {}",
-                plural(records.len(), "record"),
-                store.path().display()
-            ));
+            self.tell_of(store, records.len())?;
         }
         Ok(records)
+    }
+
+    /// Where the records are. A file without any is no use to anybody.
+    fn tell_of(&self, store: &Store, records: usize) -> Result<()> {
+        let path = store.path();
+        if records == 0 {
+            fs::remove_file(path).with_context(|| format!("removing {}, which has no record", path.display()))?;
+            // Only where nothing else is in it.
+            let _ = path.parent().map(fs::remove_dir);
+            tell("interrupted before the first record: none is kept");
+            return Ok(());
+        }
+        let interrupted = if self.interrupt.raised() { "interrupted: " } else { "" };
+        tell(format_args!(
+            "{interrupted}{} → {}",
+            plural(records, "record"),
+            path.display()
+        ));
+        Ok(())
+    }
+
+    /// What booted kernels' clocks follow. Only the processor's own speed makes real time worth more.
+    fn clock(&self, plan: &Plan) -> Clock {
+        match self.options.clock {
+            _ if self.options.virtual_time => Clock::Virtual,
+            None | Some(GuestClock::Real) => Clock::Real,
+            Some(GuestClock::Virtual) => Clock::Virtual,
+            Some(GuestClock::Auto) => match plan.trials.iter().any(|trial| trial.real_time) && Booted::has_kvm() {
+                true => Clock::Real,
+                false => Clock::Virtual,
+            },
+        }
     }
 
     fn on(
@@ -155,9 +183,16 @@ impl Session<'_> {
         match kernel {
             Kernel::Host => self.here(plan, trials, records, store),
             Kernel::Booted(booted) => {
-                booted.scenario(plan, trials, self.clock, self.interrupt.flag(), &mut |record, trial| {
-                    self.take(record, trial, records, store)
-                })
+                let mut take = |record, trial: &TrialPlan| self.take(record, trial, records, store);
+                booted.scenario(plan, trials, self.clock(plan), self.interrupt.flag(), &mut take)?;
+                if let (Some(store), Some(console)) = (&*store, booted.take_console()) {
+                    let path = console::keep(&console, store.path(), &booted.release());
+                    tell(format_args!(
+                        "console → {}",
+                        path.context("keeping the console")?.display()
+                    ));
+                }
+                Ok(())
             }
         }
     }
@@ -243,12 +278,27 @@ pub(super) fn conduct(
         tuning,
     };
     trial::conduct(plan, means, tell).unwrap_or_else(|error| {
-        let why = Unavailable {
-            reason: error.to_string(),
-            remedy: "see what the kernel refused (linger check), and report it if it should not have".into(),
-        };
-        trial::unavailable(plan, &why)
+        trial::unavailable(
+            plan,
+            &failed(
+                &error,
+                "see what the kernel refused (linger check), and report it if it should not have",
+            ),
+        )
     })
+}
+
+/// Why a trial failed; `remedy` where what is asked for is not the cause.
+pub(super) fn failed(error: &TrialError, remedy: &str) -> Unavailable {
+    let remedy = match error {
+        TrialError::Load(EngineError::NoUring(_)) => "use --engine epoll, or leave the choice to linger",
+        TrialError::Unavailable(why) => return why.clone(),
+        _ => remedy,
+    };
+    Unavailable {
+        reason: error.to_string(),
+        remedy: remedy.to_owned(),
+    }
 }
 
 /// Writes the latest record; a scenario's last has the verdict on its claim.

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 
+use super::booted::HOST;
 use super::{Exit, print};
 use crate::cli::Show;
 use linger::lab::{limits, privilege};
@@ -26,8 +27,12 @@ pub(crate) fn show(options: &Show) -> Result<Exit> {
         }
         writeln!(text, "why      {}\n\nprediction here", plan.why)?;
         for trial in &plan.trials {
-            let foreseen = match &privilege {
-                Ok(privilege) => {
+            let foreseen = match (&privilege, elsewhere(trial)) {
+                (_, true) => {
+                    text += &told(trial, "  predicted when it is booted: by its own version and sysctls\n");
+                    continue;
+                }
+                (Ok(privilege), false) => {
                     let stop = AtomicBool::new(false);
                     let means = Means {
                         privilege: *privilege,
@@ -37,7 +42,7 @@ pub(crate) fn show(options: &Show) -> Result<Exit> {
                     };
                     trial::foresee(trial, means).map_err(|error| error.to_string())
                 }
-                Err(why) => Err(why.to_string()),
+                (Err(why), false) => Err(why.to_string()),
             };
             text += &prediction(trial, &foreseen);
         }
@@ -59,12 +64,22 @@ fn source_text(argument: &str) -> Result<String> {
     }
 }
 
+/// Whether another kernel than this one is to run the trial: what is known here holds for this one.
+fn elsewhere(trial: &TrialPlan) -> bool {
+    trial.kernel.as_deref().is_some_and(|kernel| kernel != HOST)
+}
+
+/// What is said of a trial, below its cell.
+fn told(trial: &TrialPlan, said: &str) -> String {
+    let pairs = trial.cell.iter().map(|(key, value)| format!("{key} = {value}"));
+    match trial.cell.is_empty() {
+        true => said.to_owned(),
+        false => format!("  {}\n{said}", pairs.collect::<Vec<_>>().join(", ")),
+    }
+}
+
 fn prediction(trial: &TrialPlan, foreseen: &Result<Option<Prediction>, String>) -> String {
     let mut text = String::new();
-    if !trial.cell.is_empty() {
-        let pairs = trial.cell.iter().map(|(key, value)| format!("{key} = {value}"));
-        text += &format!("  {}\n", pairs.collect::<Vec<_>>().join(", "));
-    }
     match foreseen {
         Ok(None) => text += "  a sequence of steps, each with what is expected of it\n",
         Ok(Some(prediction)) => {
@@ -81,5 +96,5 @@ fn prediction(trial: &TrialPlan, foreseen: &Result<Option<Prediction>, String>) 
         }
         Err(why) => text += &format!("  unavailable: {why}\n"),
     }
-    text
+    told(trial, &text)
 }

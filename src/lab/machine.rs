@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_getres};
 
@@ -22,7 +23,13 @@ pub struct Machine {
     pub virtual_machine: Option<bool>,
     /// Timer ticks per second; None where the clock does not tell.
     pub hz: Option<u32>,
+    /// What the kernel's clocks are read from, such as `tsc`; None where it does not tell.
+    pub clock_source: Option<String>,
+    /// The smallest step of CLOCK_MONOTONIC that was seen, in nanoseconds.
+    pub clock_step_ns: Option<u64>,
 }
+
+const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 
 impl Machine {
     /// The machine that this process runs on.
@@ -36,6 +43,8 @@ impl Machine {
             cpus: thread::available_parallelism().map_or(1, |cpus| cpus.get().try_into().unwrap_or(u32::MAX)),
             virtual_machine: virtual_machine(),
             hz: hz(),
+            clock_source: line(CLOCK_SOURCE),
+            clock_step_ns: clock_step(),
         }
     }
 }
@@ -49,6 +58,33 @@ fn hz() -> Option<u32> {
     // Some, such as HZ = 300, do not divide a second into whole nanoseconds.
     let hz = 1_000_000_000_f64 / f64::from(nanoseconds);
     Some(hz.round() as u32).filter(|hz| (24..=10_000).contains(hz))
+}
+
+/// Waits until the kernel's clock is more than a count of ticks, as long as `within`: before it trusts the TSC a kernel that has
+/// no other clock counts ticks, two seconds from its start at the most. For booted machines, which are as young as that.
+pub fn await_clock_in_a_booted_machine(within: Duration) {
+    const AGAIN: Duration = Duration::from_millis(50);
+    let begun = Instant::now();
+    while line(CLOCK_SOURCE).is_some_and(|source| source.ends_with("jiffies")) && begun.elapsed() < within {
+        thread::sleep(AGAIN);
+    }
+}
+
+/// The smallest of a few steps of CLOCK_MONOTONIC. clock_getres(2) says 1 ns where high-resolution timers are compiled in,
+/// though the clock may advance by ticks only. None where it stands still for as many reads as a tick takes on no machine.
+fn clock_step() -> Option<u64> {
+    const STEPS: usize = 6;
+    const READS: u32 = 2_000_000;
+    let step = || {
+        let before = Instant::now();
+        (0..READS).map(|_| before.elapsed()).find(|elapsed| !elapsed.is_zero())
+    };
+    let mut smallest = None;
+    for _ in 0..STEPS {
+        let step = step()?;
+        smallest = Some(smallest.map_or(step, |smallest: Duration| smallest.min(step)));
+    }
+    smallest.and_then(|step| u64::try_from(step.as_nanos()).ok())
 }
 
 fn virtual_machine() -> Option<bool> {
@@ -81,6 +117,7 @@ mod tests {
     fn this_machine_has_a_kernel_a_timer_and_processors() {
         let machine = Machine::here();
         assert!(machine.kernel.starts_with(|c: char| c.is_ascii_digit()), "{machine:?}");
+        assert!(machine.clock_step_ns.is_some_and(|step| step > 0), "{machine:?}");
         assert!(machine.cpus > 0 && machine.hz.is_some_and(|hz| hz >= 24), "{machine:?}");
     }
 }

@@ -67,6 +67,13 @@ impl Lab {
     /// # Errors
     /// Whatever the machine forbids or lacks, a sysctl that did not take included. Nothing is left behind.
     pub fn build(plan: &TrialPlan, privilege: Privilege) -> Result<Self, Unavailable> {
+        Self::built(plan, privilege).map_err(|why| match privilege {
+            Privilege::Machine => topology::in_a_booted_machine(why),
+            _ => why,
+        })
+    }
+
+    fn built(plan: &TrialPlan, privilege: Privilege) -> Result<Self, Unavailable> {
         if privilege == Privilege::None && plan.lab.topology != Topology::Host {
             return Err(Unavailable::new(
                 "a network namespace needs privileges that were not acquired",

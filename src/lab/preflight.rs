@@ -3,7 +3,7 @@
 //! Everything is tried and nothing is inferred from a version, and whatever is tried happens inside namespaces that are
 //! gone afterwards: the host is not written. A check that needs a namespace on a machine that forbids them is `Unknown`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::net::{Ipv6Addr, TcpListener};
 use std::os::fd::AsFd;
@@ -121,7 +121,6 @@ pub fn checks() -> Vec<Check> {
         Check::of("IP_LOCAL_PORT_RANGE", local_port_range()),
         Check::of("file descriptors", descriptors()),
         Check::of("slab sizes", slabinfo()),
-        Check::of("KVM", kvm()),
     ]
 }
 
@@ -311,16 +310,6 @@ fn slabinfo() -> Result<String, Unavailable> {
     }
 }
 
-fn kvm() -> Result<String, Unavailable> {
-    match File::options().read(true).write(true).open("/dev/kvm") {
-        Ok(_) => Ok("/dev/kvm can be opened".to_owned()),
-        Err(error) => Err(Unavailable::new(
-            format!("/dev/kvm: {error}"),
-            "load kvm_intel or kvm_amd, or join the group kvm; only trials on other kernels need it",
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,7 +317,7 @@ mod tests {
     #[test]
     fn every_no_has_a_remedy_and_every_row_says_what_was_found() {
         let checks = checks();
-        assert_eq!(checks.len(), 14);
+        assert_eq!(checks.len(), 13);
         for check in checks {
             assert!(!check.found.is_empty(), "{check:?}");
             assert_eq!(check.state == State::No, check.remedy.is_some(), "{check:?}");

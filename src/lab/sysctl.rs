@@ -247,7 +247,17 @@ pub(super) fn read_only() -> Unavailable {
     )
 }
 
+/// What no kernel has per network namespace, to 7.3.
+const ALWAYS_GLOBAL: [&str; 2] = ["net.ipv4.tcp_mem", "net.ipv4.tcp_max_orphans"];
+
 fn not_per_namespace(name: &str) -> Unavailable {
+    if ALWAYS_GLOBAL.contains(&name) {
+        return Unavailable::new(
+            format!("{name} is one for the whole machine on every kernel, and linger does not write the host's"),
+            "run it in a machine that is booted for it, which belongs to nobody: linger run --kernel (linger kernels lists \
+             some)",
+        );
+    }
     Unavailable::new(
         format!("{name} is not per network namespace on this kernel, and linger does not write the host's"),
         "run it on a kernel on which it is per namespace: linger run --kernel boots one (linger kernels lists them)",

@@ -168,6 +168,22 @@ pub(super) fn check_host(addresses: &[&[IpAddr]]) -> Result<(), Unavailable> {
     Ok(())
 }
 
+const NO_VETH: &str = "the kernel has no veth links";
+
+/// What mends it in a machine that was booted for the trial: nobody can load a module there.
+pub(super) fn in_a_booted_machine(why: Unavailable) -> Unavailable {
+    if why.reason != NO_VETH {
+        return why;
+    }
+    Unavailable {
+        remedy:
+            "put the kernel's modules beside its image (docs/kernels.md tells where), name its package, or use --lab \
+                 loopback"
+                .to_owned(),
+        ..why
+    }
+}
+
 /// Does rtnetlink work inside a side's namespace.
 fn configure(
     side: &Side,
@@ -179,7 +195,7 @@ fn configure(
                 errno: EOPNOTSUPP,
                 ref what,
             } if what.contains("veth") => Unavailable::new(
-                "the kernel has no veth links",
+                NO_VETH,
                 "load the module as root (modprobe veth), use a kernel with CONFIG_VETH, or use --lab loopback",
             ),
             error => Unavailable::new(error.to_string(), "use --lab loopback, or --lab host"),

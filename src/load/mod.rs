@@ -130,7 +130,7 @@ pub trait Engine: Send {
 pub enum EngineError {
     #[error("the load needs at least one {0}, got none")]
     Missing(&'static str),
-    #[error("engine `uring` cannot serve here: {0}; use `--engine epoll`, or leave the choice to linger")]
+    #[error("engine `uring` cannot serve here: {0}")]
     NoUring(String),
     #[error("{call} for the event loop failed: {errno}")]
     EventLoop {

@@ -21,6 +21,13 @@ use super::wire::{self, Count, End, Said};
 const TICK: Duration = Duration::from_millis(50);
 /// How long a guest may take to power off after its last word.
 const POWER_OFF: Duration = Duration::from_secs(10);
+/// A kernel that has said nothing at all by then never will: under emulation the first line comes within 3 s, with six times as
+/// much to do as there are CPUs.
+const FIRST_WORD: Duration = Duration::from_secs(30);
+/// The most silence while a kernel boots: in virtual time, on a busy machine, one was seen to take a minute to its program.
+const BOOT_SILENCE: Duration = Duration::from_secs(180);
+/// Between two words to the caller that it still boots.
+const STILL_BOOTING: Duration = Duration::from_secs(10);
 /// Lines of the console that an error shows.
 const LAST_LINES: usize = 12;
 /// The most of the console that is kept: its older half goes when it is full.
@@ -100,7 +107,16 @@ pub enum MachineError {
     Interrupted,
 }
 
-/// Boots the kernel and calls `on_line` for each line that its program sends, until it ends or `stop` is set.
+/// What the caller is told of a machine that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// Its program does not run yet, so long after the start: now and then.
+    Booting(Duration),
+    /// A line that its program sent.
+    Line(&'a str),
+}
+
+/// Boots the kernel and tells of each line that its program sends, until it ends or `stop` is set.
 ///
 /// # Errors
 /// QEMU is missing, the program cannot be packed, the guest failed, or `stop` was set. No QEMU is left running.
@@ -108,7 +124,7 @@ pub fn run(
     image: &KernelImage,
     options: &BootOptions,
     stop: &AtomicBool,
-    on_line: &mut dyn FnMut(&str),
+    tell: &mut dyn FnMut(Told<'_>),
 ) -> Result<Finished, MachineError> {
     let qemu = Qemu::find()?;
     let machine = Machine {
@@ -122,7 +138,7 @@ pub fn run(
     let started = Instant::now();
     let mut running = qemu.boot(&machine, &image.bytes, &initramfs)?;
     let mut heard = Heard::default();
-    let ended = heard.listen(&mut running, options, stop, started, on_line)?;
+    let ended = heard.listen(&mut running, options, stop, started, tell)?;
     let evidence = Evidence {
         console: &heard.console,
         begun: heard.begun_after.is_some(),
@@ -199,14 +215,14 @@ impl Heard {
         options: &BootOptions,
         stop: &AtomicBool,
         started: Instant,
-        on_line: &mut dyn FnMut(&str),
+        tell: &mut dyn FnMut(Told<'_>),
     ) -> Result<Stop, MachineError> {
-        let mut last = started;
+        let (mut last, mut told) = (started, started);
         loop {
             match running.output.recv_timeout(TICK) {
                 Ok(output) => {
                     last = Instant::now();
-                    self.take(output, started, on_line);
+                    self.take(output, started, tell);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -217,13 +233,17 @@ impl Heard {
             if stop.load(Ordering::Relaxed) {
                 return Err(MachineError::Interrupted);
             }
-            let silence_limit = if self.end.is_some() {
-                POWER_OFF
-            } else {
-                options.silence_limit
-            };
+            let silence_limit = self.patience(options.silence_limit);
             if last.elapsed() >= silence_limit {
-                return Ok(Stop::Silent(silence_limit));
+                return Ok(if self.is_mute() {
+                    Stop::Mute(silence_limit)
+                } else {
+                    Stop::Silent(silence_limit)
+                });
+            }
+            if self.begun_after.is_none() && told.elapsed() >= STILL_BOOTING {
+                told = Instant::now();
+                tell(Told::Booting(started.elapsed()));
             }
             if started.elapsed() >= options.time_limit {
                 return Ok(Stop::Overdue(options.time_limit));
@@ -231,14 +251,32 @@ impl Heard {
         }
     }
 
-    fn take(&mut self, output: Output, started: Instant, on_line: &mut dyn FnMut(&str)) {
+    /// Nothing at all has come.
+    fn is_mute(&self) -> bool {
+        self.console.is_empty() && self.begun_after.is_none()
+    }
+
+    /// The longest silence from here on, where the caller allows `silence`.
+    fn patience(&self, silence: Duration) -> Duration {
+        if self.end.is_some() {
+            POWER_OFF
+        } else if self.is_mute() {
+            silence.min(FIRST_WORD)
+        } else if self.begun_after.is_none() {
+            silence.min(BOOT_SILENCE)
+        } else {
+            silence
+        }
+    }
+
+    fn take(&mut self, output: Output, started: Instant, tell: &mut dyn FnMut(Told<'_>)) {
         match output {
             Output::Console(text) => self.keep(&text),
             Output::Line(line) => match Said::decode(&line) {
                 Some(Said::Begin) => self.begun_after = Some(started.elapsed()),
                 Some(Said::Line(text)) => {
                     self.received.add(&text);
-                    on_line(&text);
+                    tell(Told::Line(&text));
                 }
                 Some(Said::End(end)) => self.end = Some(end),
                 None => self.keep(&format!("{line}\n")),
@@ -290,8 +328,10 @@ mod tests {
     fn lines_reach_the_caller_and_noise_the_console() {
         let (mut heard, mut lines) = (Heard::default(), Vec::new());
         for line in ["linger-begin", "> one", "noise", "> two", "linger-end 2 6 ok"] {
-            heard.take(Output::Line(line.into()), Instant::now(), &mut |text| {
-                lines.push(text.to_owned())
+            heard.take(Output::Line(line.into()), Instant::now(), &mut |told| {
+                if let Told::Line(text) = told {
+                    lines.push(text.to_owned());
+                }
             });
         }
         assert_eq!(lines, ["one", "two"]);
@@ -305,6 +345,22 @@ mod tests {
             })
         );
         assert_eq!(heard.console, "noise\n");
+    }
+
+    #[test]
+    fn the_first_word_the_boot_and_the_trial_each_have_their_own_patience() {
+        let mut heard = Heard::default();
+        let allowed = Duration::from_secs(300);
+        assert!(heard.is_mute());
+        assert_eq!(heard.patience(allowed), FIRST_WORD);
+        assert_eq!(heard.patience(Duration::from_secs(5)), Duration::from_secs(5));
+        heard.keep("Linux version 9.1\n");
+        assert!(!heard.is_mute());
+        assert_eq!(heard.patience(allowed), BOOT_SILENCE);
+        heard.take(Output::Line("linger-begin".into()), Instant::now(), &mut |_| {});
+        assert_eq!(heard.patience(allowed), allowed);
+        heard.take(Output::Line("linger-end 0 0 ok".into()), Instant::now(), &mut |_| {});
+        assert_eq!(heard.patience(allowed), POWER_OFF);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Evidence<'a> {
 pub(super) enum Stop {
     /// QEMU ended, with this code (None: by a signal).
     Exited(Option<i32>),
+    /// Nothing came at all, for this long from the start.
+    Mute(Duration),
     /// Nothing came for this long.
     Silent(Duration),
     /// The limit of the whole run.
@@ -44,6 +46,11 @@ pub enum Failure {
     InitFailed { message: String },
     #[error("the guest's kernel panicked: {message}")]
     Panic { message: String },
+    #[error(
+        "the kernel said nothing within {} s of its start: it halted at once, or has no console on the first serial port \
+         (CONFIG_SERIAL_8250_CONSOLE)", .after.as_secs()
+    )]
+    Mute { after: Duration },
     #[error("the guest hung: nothing came from it for {} s", .after.as_secs())]
     Hang { after: Duration },
     #[error("the guest was not done after {} s, its time limit", .after.as_secs())]
@@ -125,6 +132,7 @@ impl Evidence<'_> {
             };
         }
         match self.stop {
+            Stop::Mute(after) => Failure::Mute { after },
             Stop::Silent(after) => Failure::Hang { after },
             Stop::Overdue(after) => Failure::Overdue { after },
             Stop::Exited(Some(0)) if self.begun => Failure::Truncated {
@@ -245,6 +253,7 @@ mod tests {
         let nine = Duration::from_secs(9);
         let failure = |stop| evidence("booting\n", None, stop).failure().unwrap();
         assert_eq!(failure(Stop::Silent(nine)), Failure::Hang { after: nine });
+        assert_eq!(failure(Stop::Mute(nine)), Failure::Mute { after: nine });
         assert_eq!(failure(Stop::Overdue(nine)), Failure::Overdue { after: nine });
         assert_eq!(failure(Stop::Exited(Some(1))), Failure::Emulator { code: Some(1) });
         let unbegun = Evidence {

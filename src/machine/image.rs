@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::bzimage::{self, NotBzImage};
@@ -31,6 +32,8 @@ pub enum ImageError {
          directory, or download one with scripts/kernels"
     )]
     Unknown { argument: String, known: String },
+    #[error("the kernel's name is empty; name a vmlinuz, a .deb, a directory, or one that `linger kernels` lists")]
+    Nothing,
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: io::Error },
     #[error("{path} is {found}; expected an x86-64 kernel: a bzImage (vmlinuz), a .deb or a directory with one")]
@@ -59,11 +62,14 @@ pub enum ImageError {
     Several { path: PathBuf, found: Vec<PathBuf> },
 }
 
-/// Opens what the user named.
+/// Opens what the user named. Only a regular file is read: a pipe might never end.
 ///
 /// # Errors
 /// Each says what was expected, what came, and what would mend it.
 pub fn open(argument: &str) -> Result<KernelImage, ImageError> {
+    if argument.is_empty() {
+        return Err(ImageError::Nothing);
+    }
     let path = Path::new(argument);
     let path = if path.exists() {
         path.to_owned()
@@ -105,6 +111,10 @@ fn open_path(path: &Path) -> Result<KernelImage, ImageError> {
         path: path.to_owned(),
         source,
     };
+    if let Some(found) = no_regular_file(&fs::metadata(path).map_err(read)?.file_type()) {
+        let path = path.to_owned();
+        return Err(ImageError::NotAKernel { path, found });
+    }
     let mut magic = [0; 8];
     let length = io::Read::read(&mut fs::File::open(path).map_err(read)?, &mut magic).map_err(read)?;
     if magic[..length] == *b"!<arch>\n" {
@@ -119,6 +129,19 @@ fn open_path(path: &Path) -> Result<KernelImage, ImageError> {
         bytes,
         modules,
     })
+}
+
+/// What it is, where it is neither a regular file nor a directory.
+fn no_regular_file(kind: &fs::FileType) -> Option<&'static str> {
+    if kind.is_file() {
+        None
+    } else if kind.is_fifo() {
+        Some("a pipe (FIFO)")
+    } else if kind.is_socket() {
+        Some("a socket")
+    } else {
+        Some("a device")
+    }
 }
 
 /// Checks the kernel and gives its release.
@@ -384,6 +407,12 @@ mod tests {
             &[],
         ));
         assert!(arm.contains("is for arm64 (a package)"), "{arm}");
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let pipe = message(&pipe);
+        assert!(pipe.contains("pipe is a pipe (FIFO); expected"), "{pipe}");
+        assert!(message(Path::new("/dev/null")).contains("/dev/null is a device"));
+        assert!(message(Path::new("")).contains("the kernel's name is empty"));
         let unknown = open("6.66-nowhere").unwrap_err().to_string();
         assert!(
             unknown.contains("`6.66-nowhere` is no file, no directory and no kernel of this machine"),

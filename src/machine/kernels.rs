@@ -1,6 +1,8 @@
 //! Kernels that can be named: those found on this machine, and those that its package manager offers.
 #![forbid(unsafe_code)]
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -102,6 +104,39 @@ pub fn offered() -> Result<Vec<OfferedKernel>, String> {
     Ok(parse_offered(&String::from_utf8_lossy(&output.stdout)))
 }
 
+/// The newest of each series (6.1, 6.12), in the plain flavour where there is one, newest series first; and how many are
+/// left out.
+#[must_use]
+pub fn newest_of_each_series(offered: &[OfferedKernel]) -> (Vec<&OfferedKernel>, usize) {
+    let mut series: BTreeMap<[u32; 2], &OfferedKernel> = BTreeMap::new();
+    for kernel in offered {
+        let numbers = numbers(&kernel.package);
+        let Some(key) = numbers.first_chunk::<2>() else {
+            continue;
+        };
+        // An unsigned kernel has the longer name, and so have the flavours for clouds and for real time.
+        let rank = |kernel: &OfferedKernel| (self::numbers(&kernel.package), Reverse(kernel.package.len()));
+        match series.get(key) {
+            Some(best) if rank(best) >= rank(kernel) => {}
+            _ => drop(series.insert(*key, kernel)),
+        }
+    }
+    let left_out = offered.len() - series.len();
+    (series.into_values().rev().collect(), left_out)
+}
+
+/// The numbers of a package's version: `linux-image-6.12.117+deb12-cloud-amd64` has 6, 12, 117 and 12.
+fn numbers(package: &str) -> Vec<u32> {
+    let version = package.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let parts = version
+        .split('-')
+        .take_while(|part| part.starts_with(|c: char| c.is_ascii_digit()));
+    parts
+        .flat_map(|part| part.split(|c: char| !c.is_ascii_digit()))
+        .filter_map(|digits| digits.parse().ok())
+        .collect()
+}
+
 /// Lines of `apt-cache search`: `package - description`.
 fn parse_offered(text: &str) -> Vec<OfferedKernel> {
     let mut kernels: Vec<_> = text
@@ -149,6 +184,33 @@ mod tests {
             names,
             ["6.1.0-1-amd64", "7.3.4", "linux-image-5.10.0-46-amd64-unsigned"]
         );
+    }
+
+    #[test]
+    fn of_each_series_the_newest_plain_kernel_is_shown() {
+        let packages = [
+            "linux-image-6.1.0-9-amd64",
+            "linux-image-6.1.0-50-amd64",
+            "linux-image-6.1.0-50-amd64-unsigned",
+            "linux-image-6.1.0-50-cloud-amd64",
+            "linux-image-6.12-amd64",
+            "linux-image-6.12.117+deb12-rt-amd64",
+            "linux-image-6.12.117+deb12-amd64",
+            "linux-image-6.8.0-49-generic",
+        ];
+        let offered = packages.map(|package| OfferedKernel {
+            package: package.to_owned(),
+            description: String::new(),
+        });
+        let (newest, left_out) = newest_of_each_series(&offered);
+        let names: Vec<_> = newest.iter().map(|kernel| kernel.package.as_str()).collect();
+        let expected = [
+            "linux-image-6.12.117+deb12-amd64",
+            "linux-image-6.8.0-49-generic",
+            "linux-image-6.1.0-50-amd64",
+        ];
+        assert_eq!((names.as_slice(), left_out), (expected.as_slice(), 5));
+        assert_eq!(newest_of_each_series(&[]), (vec![], 0));
     }
 
     #[test]

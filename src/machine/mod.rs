@@ -21,6 +21,6 @@ mod running;
 mod unpack;
 mod wire;
 
-pub use boot::{BootOptions, Finished, MachineError, run};
+pub use boot::{BootOptions, Finished, MachineError, Told, run};
 pub use image::{ImageError, KernelImage};
 pub use qemu::{Acceleration, Clock};

@@ -302,6 +302,8 @@ fn environment() -> Environment {
         lab: "pair, user namespace".into(),
         virtual_machine: Some(true),
         hz: Some(250),
+        clock_source: Some("tsc".into()),
+        clock_step_ns: Some(41),
         clock: Clock::Real,
         emulated: false,
         sysctl: SideSysctls {

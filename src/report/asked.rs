@@ -122,16 +122,25 @@ fn joined<const N: usize>(parts: [Option<String>; N]) -> Option<String> {
 pub(super) fn lab(record: &Record) -> Vec<String> {
     let environment = &record.environment;
     let hz = environment.hz.map(|hz| format!("HZ {hz}"));
+    let clock = environment.coarse_clock().map(|step| {
+        let source = environment.clock_source.as_deref().unwrap_or("of unknown source");
+        format!("the clock ({source}) ticks at {}", number::seconds(step as f64 / 1e9))
+    });
     let virtual_machine = (environment.virtual_machine == Some(true)).then(|| "virtual machine".to_owned());
     let emulated = (environment.emulated).then(|| "emulated (times are the emulator's)".to_owned());
     let virtual_time = (environment.clock == Clock::Virtual).then(|| "virtual time".to_owned());
-    let kernel = format!("Linux {} {}", environment.kernel, environment.machine);
-    let cpus = number::things(environment.cpus.into(), "CPU");
+    let was_seen = environment.was_seen();
+    let kernel = match was_seen {
+        true => format!("Linux {} {}", environment.kernel, environment.machine),
+        false => format!("no machine came up for `{}`", environment.kernel),
+    };
+    let cpus = was_seen.then(|| number::things(environment.cpus.into(), "CPU"));
     let parts = [
         Some(environment.lab.clone()),
         Some(kernel),
-        Some(cpus),
+        cpus,
         hz,
+        clock,
         virtual_machine,
         emulated,
         virtual_time,

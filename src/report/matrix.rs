@@ -47,7 +47,7 @@ pub fn matrix(records: &[Record], style: Style) -> String {
     }
     for record in records.iter().filter(|record| record.verdict.status != Status::Met) {
         if several_kernels(records) {
-            text.push_str(&format!("\nLinux {}", record.environment.kernel));
+            text.push_str(&format!("\n{}", heading(record)));
         }
         text.push_str(&why_not(record, style));
     }
@@ -66,10 +66,11 @@ fn columns(records: &[Record]) -> Vec<Column> {
         push("kernel", Box::new(|record| Some(record.environment.kernel.clone())));
     }
     if is_one_scenario {
-        for key in &keys {
+        let is_told = told_by_release(records);
+        for key in keys.iter().filter(|key| *key != KERNEL || !is_told) {
             let whole = key.clone();
             push(
-                short(key, &keys),
+                if key == KERNEL { "image" } else { short(key, &keys) },
                 Box::new(move |record| record.cell.get(&whole).map(plain)),
             );
         }
@@ -125,6 +126,22 @@ fn columns(records: &[Record]) -> Vec<Column> {
     columns
 }
 
+/// The key of a matrix over kernels.
+const KERNEL: &str = "kernel";
+
+/// Whether each image of a matrix over kernels is told by its release, so that its own column would say it twice.
+fn told_by_release(records: &[Record]) -> bool {
+    let images: BTreeSet<String> = records
+        .iter()
+        .filter_map(|record| record.cell.get(KERNEL).map(plain))
+        .collect();
+    let releases: BTreeSet<&str> = records
+        .iter()
+        .map(|record| record.environment.kernel.as_str())
+        .collect();
+    releases.len() > 1 && images.len() == releases.len()
+}
+
 fn is_one_scenario(records: &[Record]) -> bool {
     records.iter().map(id).collect::<BTreeSet<_>>().len() <= 1
 }
@@ -166,6 +183,14 @@ fn failed(records: &[Record]) -> Column {
     (heading, Box::new(value))
 }
 
+/// `Linux 6.1.0`; what never came up as a kernel is not called one.
+fn heading(record: &Record) -> String {
+    match record.environment.was_seen() {
+        true => format!("Linux {}", record.environment.kernel),
+        false => record.environment.kernel.clone(),
+    }
+}
+
 /// The capacity that was predicted.
 fn predicted(record: &Record) -> Option<String> {
     record.prediction.as_ref().map(sides::capacity)
@@ -200,7 +225,11 @@ fn short<'a>(key: &'a str, keys: &BTreeSet<String>) -> &'a str {
     key
 }
 
+/// None as well where the clock only ticks.
 fn connect(record: &Record) -> Option<&Latency> {
+    if record.environment.ticking_clock().is_some() {
+        return None;
+    }
     record.latency.as_ref()?.connect.as_ref()
 }
 
@@ -315,6 +344,26 @@ mod tests {
             assert!(text.lines().all(|line| width(line) <= 100), "{text}");
         }
         insta::assert_snapshot!(format!("{mixed}\n{alike}"));
+    }
+
+    #[test]
+    fn a_matrix_over_kernels_has_one_column_of_kernels_where_the_release_tells_the_image() {
+        let of = |image: &str, release: &str| {
+            let mut record = fixture::exhaustion();
+            record.cell = [("kernel".to_owned(), json!(image))].into();
+            record.environment.kernel = release.to_owned();
+            record
+        };
+        let told = matrix(&[of("host", "6.18.44"), of("vmlinuz-a", "4.4.11")], Style::plain());
+        assert_eq!(told.matches("kernel").count(), 1, "{told}");
+        assert!(!told.contains("image") && !told.contains("vmlinuz-a"), "{told}");
+        let alike = [
+            of("host", "6.18.44"),
+            of("vmlinuz-a", "4.4.11"),
+            of("vmlinuz-b", "4.4.11"),
+        ];
+        let alike = matrix(&alike, Style::plain());
+        assert!(alike.contains("image") && alike.contains("vmlinuz-b"), "{alike}");
     }
 
     #[test]

@@ -93,14 +93,21 @@ pub(super) fn terminal(records: &[Record], style: Style) -> String {
             .chain(kernels.iter().map(|(kernel, _)| kernel.clone()))
             .collect::<Vec<_>>(),
     ];
+    let times: Vec<Option<Times>> = kernels.iter().map(|(_, own)| Times::of(own)).collect();
+    if times.iter().any(Option::is_some) {
+        let word = |times: &Option<Times>| times.map_or(String::new(), |times| times.word().to_owned());
+        cells.push(std::iter::once(String::new()).chain(times.iter().map(word)).collect());
+    }
+    let headings = cells.len();
     for claim in &claims {
         let verdicts = claim.rows.iter().map(|row| verdict(row.as_ref(), style));
         cells.push(std::iter::once(claim.id.clone()).chain(verdicts).collect());
     }
     let mut lines = aligned(&cells, cells[0].len()).into_iter();
-    let mut text = lines
-        .next()
-        .map_or(String::new(), |heading| format!("{}\n", style.bold(&heading)));
+    let mut text: String = (&mut lines)
+        .take(headings)
+        .map(|heading| format!("{}\n", style.bold(&heading)))
+        .collect();
     for (claim, line) in claims.iter().zip(lines) {
         text.push_str(&format!("{line}\n"));
         for line in figures(claim, &kernels)
@@ -114,11 +121,15 @@ pub(super) fn terminal(records: &[Record], style: Style) -> String {
         }
     }
     text.push_str("\n! an expectation is not met\n");
+    let all: BTreeSet<Times> = times.into_iter().flatten().collect();
+    for times in all {
+        text.push_str(&format!("{}: {}\n", times.word(), times.meaning()));
+    }
     text.push_str(&reasons(&kernels, style));
     for (_, own) in &kernels {
         let rows: Vec<Row> = by_scenario(own).iter().map(|records| Row::of(records)).collect();
         text.push('\n');
-        for line in wrapped(&format!("{}{}", summary(&rows, own), clock(own)), style.columns()) {
+        for line in wrapped(&format!("{}{}", totals(&rows, own), clock(own)), style.columns()) {
             text.push_str(&format!("{line}\n"));
         }
     }
@@ -136,8 +147,19 @@ fn verdict(row: Option<&Row>, style: Style) -> String {
 
 /// What the kernels did, those that did the same in one line.
 fn figures(claim: &Claim, kernels: &[(String, Vec<Record>)]) -> Vec<String> {
-    let mut alike: Vec<(&str, Vec<&str>)> = Vec::new();
-    for ((kernel, _), row) in kernels.iter().zip(&claim.rows) {
+    let mut alike: Vec<(&str, Vec<String>)> = Vec::new();
+    let seen = kernels.iter().filter(|(_, own)| are_seen(own));
+    let are_mixed = seen.map(|(_, own)| Times::of(own)).collect::<BTreeSet<_>>().len() > 1;
+    for ((kernel, own), row) in kernels.iter().zip(&claim.rows) {
+        let of_claim: Vec<Record> = own
+            .iter()
+            .filter(|record| super::matrix::id(record) == claim.id)
+            .cloned()
+            .collect();
+        let kernel = match Times::of(&of_claim).filter(|_| are_mixed) {
+            Some(times) => format!("{kernel} ({})", times.word()),
+            None => kernel.clone(),
+        };
         let Some(figure) = row.as_ref().map(Row::figure).filter(|figure| *figure != "–") else {
             continue;
         };
@@ -146,7 +168,7 @@ fn figures(claim: &Claim, kernels: &[(String, Vec<Record>)]) -> Vec<String> {
             None => alike.push((figure, vec![kernel])),
         }
     }
-    let line = |(figure, kernels): (&str, Vec<&str>)| format!("{}: {figure}", kernels.join(", "));
+    let line = |(figure, kernels): (&str, Vec<String>)| format!("{}: {figure}", kernels.join(", "));
     alike.into_iter().map(line).collect()
 }
 
@@ -168,7 +190,8 @@ fn reasons(kernels: &[(String, Vec<Record>)], style: Style) -> String {
                 0..=6 => ids.join(", "),
                 count => format!("{}, … ({count} claims)", ids[..3].join(", ")),
             };
-            text.push_str(&format!("\nLinux {kernel}: {}: {reason}", style.bold(&ids)));
+            let linux = if are_seen(records) { "Linux " } else { "" };
+            text.push_str(&format!("\n{linux}{kernel}: {}: {reason}", style.bold(&ids)));
         }
     }
     text
@@ -192,6 +215,53 @@ fn reason(record: &Record, style: Style) -> String {
     format!("{}\n{}", style.status(record.verdict.status), lines.concat())
 }
 
+/// Whether any machine came up for them.
+fn are_seen(records: &[Record]) -> bool {
+    records.iter().any(|record| record.environment.was_seen())
+}
+
+/// A kernel's summary. What never came up as a kernel is not called one.
+fn totals(rows: &[Row], own: &[Record]) -> String {
+    let text = summary(rows, own);
+    match text.strip_prefix("Linux ") {
+        Some(rest) if !are_seen(own) => format!("no machine came up for {rest}"),
+        _ => text,
+    }
+}
+
+/// What times in a column are, where they are not real ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Times {
+    Virtual,
+    Emulated,
+}
+
+impl Times {
+    /// Of what was measured on a kernel, the least real; None where all of it is real.
+    fn of(records: &[Record]) -> Option<Self> {
+        let of = |record: &Record| match (record.environment.clock, record.environment.emulated) {
+            (Clock::Virtual, _) => Some(Self::Virtual),
+            (Clock::Real, true) => Some(Self::Emulated),
+            (Clock::Real, false) => None,
+        };
+        records.iter().filter_map(of).min()
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Virtual => "virtual",
+            Self::Emulated => "emulated",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Virtual => "times of latency and CPU are counts of instructions, a thousand a µs",
+            Self::Emulated => "times of latency and CPU are the emulator's, not to be compared with real ones",
+        }
+    }
+}
+
 /// How a kernel's clocks went.
 fn clock(records: &[Record]) -> &'static str {
     let ways: BTreeSet<(bool, bool)> = records
@@ -210,7 +280,11 @@ fn clock(records: &[Record]) -> &'static str {
 pub(super) fn page(records: &[Record]) -> String {
     let kernels = by_kernel(records);
     let headings = ["claim", "source"].map(str::to_owned).into_iter();
-    let mut text = markdown::row(headings.chain(kernels.iter().map(|(kernel, _)| kernel.clone())));
+    let column = |(kernel, own): &(String, Vec<Record>)| match Times::of(own) {
+        Some(times) => format!("{kernel} ({})", times.word()),
+        None => kernel.clone(),
+    };
+    let mut text = markdown::row(headings.chain(kernels.iter().map(column)));
     text.push_str(&markdown::row(vec!["---".to_owned(); kernels.len() + 2]));
     let mut scaled = BTreeMap::new();
     for claim in claims(&kernels, records) {
@@ -228,6 +302,11 @@ pub(super) fn page(records: &[Record]) -> String {
         let of = |(id, keys): (String, String)| format!("`{id}` {keys}");
         let all: Vec<String> = scaled.into_iter().map(of).collect();
         text.push_str(&format!("\nScaled for an emulator: {}.\n", all.join("; ")));
+    }
+    let all: BTreeSet<Times> = kernels.iter().filter_map(|(_, own)| Times::of(own)).collect();
+    for times in all {
+        let word = times.word();
+        text.push_str(&format!("\n({word}): {}.\n", times.meaning()));
     }
     text
 }
@@ -282,6 +361,7 @@ mod tests {
         }
         let mut failed = fixture::unavailable();
         failed.environment.kernel = "notes.txt".to_owned();
+        failed.environment.cpus = 0;
         failed.scenario = records[0].scenario.clone();
         records.push(failed);
         records
@@ -292,6 +372,24 @@ mod tests {
         let text = terminal(&several(), Style::plain());
         assert!(text.lines().all(|line| width(line) <= 100), "{text}");
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn counts_of_instructions_are_told_from_times_beside_which_they_stand() {
+        let mut records = several();
+        records.truncate(2);
+        let real = &mut records[1].environment;
+        (real.emulated, real.clock) = (false, Clock::Real);
+        let text = terminal(&records, Style::plain());
+        assert!(text.contains("\n    3.13.11 (virtual): 28233 ports\n"), "{text}");
+        assert!(text.contains("\n    4.4.11: 28232 ports\n"), "{text}");
+        assert!(text.contains("counts of instructions"), "{text}");
+        let text = page(&records);
+        assert!(
+            text.starts_with("| claim | source | 3.13.11 (virtual) | 4.4.11 |"),
+            "{text}"
+        );
+        assert!(text.contains("counts of instructions"), "{text}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use super::sequence::steps;
 use super::style::Style;
 use super::table::wrapped;
 use super::trust::{ledger, observation};
-use super::{cell_text, expectation, pool, sides};
-use crate::record::schema::Record;
+use super::{cell_text, expectation, number, pool, sides};
+use crate::record::schema::{Latencies, Record};
 
 const WIDTH: usize = 80;
 /// Where a section's body begins.
@@ -58,7 +58,14 @@ pub(super) fn plain_trial(record: &Record, style: Style) -> String {
     };
     screen.section(outcomes_of, outcomes(record));
     screen.gap();
-    screen.section("latency", record.latency.as_ref().map(latency).unwrap_or_default());
+    screen.section(
+        "latency",
+        record
+            .latency
+            .as_ref()
+            .map(|latencies| told(latencies, record))
+            .unwrap_or_default(),
+    );
     screen.gap();
     screen.section("rates", rates(record));
     screen.section(
@@ -75,6 +82,20 @@ pub(super) fn plain_trial(record: &Record, style: Style) -> String {
     screen.section("observation", observation(record));
     screen.section("verdict", verdict(record, style));
     screen.text
+}
+
+/// Latencies, unless the clock only ticks.
+fn told(latencies: &Latencies, record: &Record) -> Vec<String> {
+    match record.environment.ticking_clock() {
+        Some(step) => wrapped(
+            &format!(
+                "left out: the clock ticks at {}, so that each is a multiple of it",
+                number::seconds(step as f64 / 1e9)
+            ),
+            BODY,
+        ),
+        None => latency(latencies),
+    }
 }
 
 pub(super) struct Screen {

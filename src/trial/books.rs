@@ -33,6 +33,8 @@ pub(super) fn environment(machine: &Machine) -> Environment {
         lab: String::new(),
         virtual_machine: machine.virtual_machine,
         hz: machine.hz,
+        clock_source: machine.clock_source.clone(),
+        clock_step_ns: machine.clock_step_ns,
         // Whoever booted a machine for the trial knows of it, and says so in the record.
         clock: Clock::Real,
         emulated: false,

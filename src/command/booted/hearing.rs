@@ -5,7 +5,9 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 
 use super::super::guest::{BEGIN, PROGRESS, RECORD};
+use super::super::tell;
 use super::{Booted, Clock, Hear, Heard};
+use linger::machine::Told;
 use linger::record::schema::Record;
 use linger::scenario::plan::TrialPlan;
 use linger::trial::Event;
@@ -55,9 +57,15 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    pub(super) fn line(&mut self, line: &str) {
-        if self.result.is_ok() {
-            self.result = self.take(line);
+    pub(super) fn line(&mut self, told: Told<'_>) {
+        match told {
+            Told::Booting(after) => tell(format_args!(
+                "booting {}, {:.0} s",
+                self.kernel.release(),
+                after.as_secs_f64()
+            )),
+            Told::Line(line) if self.result.is_ok() => self.result = self.take(line),
+            Told::Line(_) => {}
         }
     }
 

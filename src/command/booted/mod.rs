@@ -3,10 +3,12 @@
 //! A kernel that cannot be booted, or that fails on the way, gives records that say so: the other kernels go on. `hearing`
 //! takes a guest's lines.
 
+pub(super) mod console;
 mod hearing;
 
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -68,6 +70,8 @@ pub(super) struct Booted {
     machinery: Machinery,
     /// Why there is none, in words.
     image: Result<KernelImage, String>,
+    /// What its machines' consoles said, those that were interrupted excepted, until it is taken.
+    console: Mutex<String>,
 }
 
 /// What is heard of trials, each by its place among those that were asked for.
@@ -106,6 +110,7 @@ impl Booted {
             name: name.to_owned(),
             machinery,
             image: image::open(name).map_err(|error| error.to_string()),
+            console: Mutex::default(),
         }
     }
 
@@ -119,6 +124,12 @@ impl Booted {
     pub(super) fn release(&self) -> String {
         let release = self.image.as_ref().ok().and_then(|image| image.release.clone());
         release.unwrap_or_else(|| self.name.clone())
+    }
+
+    /// What the consoles of its machines said since this was last asked; None where no machine ran.
+    pub(super) fn take_console(&self) -> Option<String> {
+        let console = std::mem::take(&mut *self.console.lock().unwrap_or_else(PoisonError::into_inner));
+        Some(console).filter(|console| !console.is_empty())
     }
 
     /// Boots the kernel, has it run `trials` of a scenario and passes each record on as it comes, with progress shown.
@@ -135,7 +146,10 @@ impl Booted {
     ) -> Result<()> {
         let mut live = Live::new(io::stderr().is_terminal(), false);
         let mut telling: Option<Telling<'_>> = None;
-        if let (Ok(_), Ok(acceleration)) = (&self.image, self.accelerate(clock)) {
+        if self.image.is_ok()
+            && trials.iter().any(|trial| trial.server.exec.is_none())
+            && let Ok(acceleration) = self.accelerate(clock)
+        {
             let how = match acceleration {
                 Acceleration::Kvm => "with KVM",
                 Acceleration::Emulated => "emulated",
@@ -184,7 +198,19 @@ impl Booted {
         let end = Instant::now() + patience.whole;
         let mut done = 0;
         while done < trials.len() {
-            let rest = &trials[done..];
+            // A program of this machine's is not in the guest.
+            let bootable = trials[done..]
+                .iter()
+                .take_while(|trial| trial.server.exec.is_none())
+                .count();
+            if bootable == 0 {
+                let record = self.unavailable(trials[done], clock, &no_program(trials[done]), Seen::No);
+                hear(done, Heard::Record(Box::new(record)))?;
+                done += 1;
+                continue;
+            }
+            let upto = done + bootable;
+            let rest = &trials[done..upto];
             let patience = Patience {
                 whole: end.saturating_duration_since(Instant::now()),
                 ..patience
@@ -201,12 +227,14 @@ impl Booted {
                 Err(why) => why,
             };
             let lost = if heard.begun && Instant::now() < end {
-                trials.len().min(done + 1)
+                upto.min(done + 1)
             } else {
-                trials.len()
+                upto
             };
+            let seen = if heard.begun { Seen::Yes } else { Seen::No };
             for (index, trial) in trials.iter().enumerate().take(lost).skip(done) {
-                hear(index, Heard::Record(Box::new(self.unavailable(trial, clock, &why))))?;
+                let record = self.unavailable(trial, clock, &why, seen);
+                hear(index, Heard::Record(Box::new(record)))?;
             }
             done = lost;
         }
@@ -241,6 +269,10 @@ impl Booted {
             options.memory_mib = memory_mib;
         }
         let finished = machine::run(image, &options, stop, &mut |line| hearing.line(line));
+        if let Ok(machine::Finished { console, .. }) | Err(MachineError::Guest { console, .. }) = &finished {
+            let mut kept = self.console.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push_str(console);
+        }
         Ok(finished
             .map(drop)
             .map_err(|error: MachineError| format!("{}: {error}", self.name)))
@@ -263,7 +295,7 @@ impl Booted {
 
     /// The record of a trial that this kernel never ran. The first reason is the failure, further ones are the console's
     /// last lines.
-    fn unavailable(&self, trial: &TrialPlan, clock: Clock, why: &str) -> Record {
+    fn unavailable(&self, trial: &TrialPlan, clock: Clock, why: &str, seen: Seen) -> Record {
         let nothing = Unavailable {
             reason: String::new(),
             remedy: String::new(),
@@ -272,10 +304,34 @@ impl Booted {
         record.verdict.reasons = why.lines().map(str::to_owned).collect();
         record.environment.kernel = self.release();
         // Nothing of this machine is the guest's.
-        record.environment.cpus = 1;
-        record.environment.virtual_machine = Some(true);
-        record.environment.hz = None;
-        self.stamp(&mut record, clock, SystemTime::now());
+        let environment = &mut record.environment;
+        (environment.hz, environment.clock_source, environment.clock_step_ns) = (None, None, None);
+        match seen {
+            Seen::Yes => {
+                (environment.cpus, environment.virtual_machine) = (1, Some(true));
+                self.stamp(&mut record, clock, SystemTime::now());
+            }
+            Seen::No => {
+                (environment.cpus, environment.virtual_machine) = (0, None);
+                environment.machine = "unknown".to_owned();
+            }
+        }
         record
     }
+}
+
+/// Whether a machine came as far as a trial.
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    Yes,
+    No,
+}
+
+fn no_program(trial: &TrialPlan) -> String {
+    let command = trial.server.exec.as_deref().unwrap_or_default();
+    Unavailable {
+        reason: format!("server.exec: `{command}` is a program of this machine, and a booted one has none but linger"),
+        remedy: "run it on `host`, the kernel that runs here".to_owned(),
+    }
+    .to_string()
 }

@@ -73,6 +73,14 @@ pub fn unsupported(work: &Work) -> Option<String> {
     })
 }
 
+/// Whether this kernel has what the engine needs, whatever the work.
+///
+/// # Errors
+/// What is missing, in words.
+pub fn probe() -> Result<(), String> {
+    ring::probe()
+}
+
 impl Engine for UringEngine {
     fn name(&self) -> &'static str {
         "uring"

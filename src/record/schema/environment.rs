@@ -12,6 +12,7 @@ pub struct Environment {
     pub kernel: String,
     /// The hardware's name, as `uname -m`.
     pub machine: String,
+    /// 0 where no machine came up.
     pub cpus: u32,
     /// How the lab was made, such as `pair, user namespace`.
     pub lab: String,
@@ -19,6 +20,12 @@ pub struct Environment {
     pub virtual_machine: Option<bool>,
     /// Timer ticks per second.
     pub hz: Option<u32>,
+    /// What the kernel's clocks are read from, such as `tsc`; null where it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_source: Option<String>,
+    /// The smallest step of CLOCK_MONOTONIC that was seen, in nanoseconds: no shorter time can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_step_ns: Option<u64>,
     /// What the clocks follow; `real` in records that lack it.
     #[serde(default)]
     pub clock: Clock,
@@ -28,6 +35,31 @@ pub struct Environment {
     pub emulated: bool,
     /// Effective values, read back in each side's namespace.
     pub sysctl: SideSysctls,
+}
+
+/// A clock of longer steps than this, in nanoseconds, is worth a word.
+const COARSE_NS: u64 = 1_000;
+/// A clock of longer steps than this, in nanoseconds, tells nothing of latencies: it is a timer's tick.
+const TICK_NS: u64 = 100_000;
+
+impl Environment {
+    /// Whether the trial came as far as a machine. Where it did not, `kernel` is only what was named, or its image's release.
+    #[must_use]
+    pub fn was_seen(&self) -> bool {
+        self.cpus > 0
+    }
+
+    /// The clock's step in nanoseconds, where it is coarser than a microsecond.
+    #[must_use]
+    pub fn coarse_clock(&self) -> Option<u64> {
+        self.clock_step_ns.filter(|step| *step > COARSE_NS)
+    }
+
+    /// The clock's step in nanoseconds, where latencies drown in it.
+    #[must_use]
+    pub fn ticking_clock(&self) -> Option<u64> {
+        self.clock_step_ns.filter(|step| *step > TICK_NS)
+    }
 }
 
 /// What the clocks of a trial follow.
