@@ -10,7 +10,7 @@ use semver::{Version, VersionReq};
 ///
 /// # Errors
 /// A range or a release that cannot be read, in words.
-pub(super) fn is_in_range(release: &str, range: &str) -> Result<bool, String> {
+pub fn is_in_range(release: &str, range: &str) -> Result<bool, String> {
     let request = VersionReq::parse(range)
         .map_err(|error| format!("kernel `{range}` is not a range of versions such as \">=4.1, <6.8\": {error}"))?;
     let version = leading_numbers(release)

@@ -23,4 +23,5 @@ mod verdict;
 pub use claim::{claim, latest};
 pub use exit::{exit_code, gravest};
 pub use expression::{check, is_true};
+pub use kernel::is_in_range;
 pub use verdict::judge;

@@ -10,7 +10,7 @@ mod globals;
 pub mod limits;
 pub mod machine;
 mod namespace;
-mod nat;
+pub mod nat;
 mod netlink;
 pub mod preflight;
 pub mod privilege;

@@ -14,12 +14,14 @@ use anyhow::{Context, Result};
 use self::hearing::Hearing;
 use super::guest::Job;
 use super::progress::Telling;
-use linger::lab::Unavailable;
+use linger::lab::{Unavailable, nat};
+use linger::machine::modules::FOR_NAT;
 use linger::machine::qemu::Qemu;
 use linger::machine::{self, Acceleration, BootOptions, Clock, KernelImage, MachineError, image};
 use linger::record::schema::{self, Record};
 use linger::report::Live;
 use linger::scenario::plan::{Plan, TrialPlan};
+use linger::scenario::spec::Topology;
 use linger::trial::{self, Event, Tuning};
 
 /// What `--kernel` calls the kernel that runs here.
@@ -239,6 +241,11 @@ impl Booted {
         };
         if let Some(memory_mib) = self.machinery.memory_mib {
             options.memory_mib = memory_mib;
+        }
+        if trials.iter().any(|trial| trial.lab.topology == Topology::Nat) {
+            // Where nft is not here either, the trial says so.
+            options.tools.extend(nat::program());
+            options.modules.extend(FOR_NAT);
         }
         let finished = machine::run(image, &options, stop, &mut |line| hearing.line(line));
         Ok(finished
