@@ -10,7 +10,7 @@ mod globals;
 pub mod limits;
 pub mod machine;
 mod namespace;
-pub mod nat;
+mod nat;
 mod netlink;
 pub mod preflight;
 pub mod privilege;

@@ -3,9 +3,7 @@
 //! The program `nft` is asked: the kernel's own interface for it, netlink with expressions in registers, would be a
 //! translator of its own, and Debian's package is everywhere where there is nftables.
 
-use std::env;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::address::End;
@@ -14,16 +12,6 @@ use crate::scenario::spec::Family;
 
 /// Users' paths lack the directories of administrators' programs.
 const PLACES: [&str; 3] = ["nft", "/usr/sbin/nft", "/sbin/nft"];
-
-/// The file of the program that the topology `nat` asks, if it is on this machine: a guest has none but what it is given.
-#[must_use]
-pub fn program() -> Option<PathBuf> {
-    let on_path = env::var_os("PATH").unwrap_or_default();
-    let named = env::split_paths(&on_path).map(|directory| directory.join(PLACES[0]));
-    named
-        .chain(PLACES[1..].iter().map(PathBuf::from))
-        .find(|path| path.is_absolute() && path.is_file())
-}
 
 /// Translates what the clients send to the server: their addresses become the router's, their ports one of `ports`.
 pub(super) fn translate(router: &Side, family: Family, ports: Option<(u16, u16)>) -> Result<(), Unavailable> {

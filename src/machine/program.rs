@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,17 @@ use std::process::Command;
 
 use super::elf::{Elf, X86_64};
 use super::initramfs::Initramfs;
+
+/// Users' paths lack the directories of administrators' programs.
+const PLACES: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// The file of a program of this machine, if it is there: what a guest's program runs, the guest must be given.
+#[must_use]
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let places = env::split_paths(&path).chain(PLACES.map(PathBuf::from));
+    places.map(|place| place.join(name)).find(|program| program.is_file())
+}
 
 /// Why a program cannot be the guest's first.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +163,12 @@ mod tests {
         }
         let tool = files.iter().find(|file| file.path.starts_with("usr/sbin/")).unwrap();
         assert_eq!(tool.content, init.content);
+    }
+
+    #[test]
+    fn a_program_is_found_on_the_path_and_one_that_is_nowhere_is_not() {
+        assert!(find("sh").is_some_and(|program| program.ends_with("sh")));
+        assert_eq!(find("no-such-program-anywhere"), None);
     }
 
     #[test]

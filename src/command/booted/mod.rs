@@ -14,10 +14,10 @@ use anyhow::{Context, Result};
 use self::hearing::Hearing;
 use super::guest::Job;
 use super::progress::Telling;
-use linger::lab::{Unavailable, nat};
+use linger::lab::Unavailable;
 use linger::machine::modules::FOR_NAT;
 use linger::machine::qemu::Qemu;
-use linger::machine::{self, Acceleration, BootOptions, Clock, KernelImage, MachineError, image};
+use linger::machine::{self, Acceleration, BootOptions, Clock, KernelImage, MachineError, image, program};
 use linger::record::schema::{self, Record};
 use linger::report::Live;
 use linger::scenario::plan::{Plan, TrialPlan};
@@ -244,7 +244,7 @@ impl Booted {
         }
         if trials.iter().any(|trial| trial.lab.topology == Topology::Nat) {
             // Where nft is not here either, the trial says so.
-            options.tools.extend(nat::program());
+            options.tools.extend(program::find("nft"));
             options.modules.extend(FOR_NAT);
         }
         let finished = machine::run(image, &options, stop, &mut |line| hearing.line(line));
