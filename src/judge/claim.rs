@@ -180,6 +180,15 @@ mod tests {
     }
 
     #[test]
+    fn a_scenario_can_say_that_its_records_do_not_answer() {
+        let holds = "records.all(r, r.environment.cpus < 1000) ? inconclusive('a race takes more CPUs') : true";
+        let verdict = verdict(holds, FIGURE);
+        assert_eq!(verdict.status, ClaimStatus::Inconclusive);
+        assert_eq!(verdict.reasons, ["a race takes more CPUs"]);
+        assert_eq!(verdict.figure.as_deref(), Some("28232 ports"));
+    }
+
+    #[test]
     fn a_figure_that_cannot_be_told_leaves_the_verdict_and_says_so() {
         let verdict = verdict("true", "records[0].outcomes.okay");
         assert_eq!((verdict.status, &verdict.figure), (ClaimStatus::Holds, &None));

@@ -321,6 +321,7 @@ fn explained(error: &ExecutionError) -> String {
             shown(left),
             shown(right)
         ),
+        ExecutionError::FunctionError { function, message } if function == language::INCONCLUSIVE => message.clone(),
         other => other.to_string(),
     }
 }

@@ -1,5 +1,5 @@
-//! What an expression can say beyond CEL's own functions: the strings extension (`format`, `join`, …) and, over a list
-//! of numbers, `min`, `max` and `sum`.
+//! What an expression can say beyond CEL's own functions: the strings extension (`format`, `join`, …), over a list of
+//! numbers `min`, `max` and `sum`, and `inconclusive('why')`, which is neither true nor false.
 
 use std::sync::Arc;
 
@@ -14,7 +14,15 @@ pub(super) fn context() -> Context<'static, 'static> {
     let _ = context.add_function("min", functions::min);
     let _ = context.add_function("max", functions::max);
     let _ = context.add_function("sum", |list: Arc<Vec<Value>>| sum(&list));
+    let _ = context.add_function(INCONCLUSIVE, |why: Arc<String>| inconclusive(&why));
     context
+}
+
+/// The function by which an expression says that its records cannot answer.
+pub(super) const INCONCLUSIVE: &str = "inconclusive";
+
+fn inconclusive(why: &str) -> Result<Value, ExecutionError> {
+    Err(ExecutionError::function_error(INCONCLUSIVE, why))
 }
 
 /// Int where every number is one, else double.
@@ -65,6 +73,18 @@ mod tests {
         ] {
             assert_eq!(value(text), Ok(expected.into()), "{text}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_an_error_wherever_it_is_asked() {
+        assert!(
+            value("inconclusive('one CPU')")
+                .unwrap_err()
+                .to_string()
+                .contains("one CPU")
+        );
+        assert!(value("1 == 1 ? inconclusive('one CPU') : true").is_err());
+        assert_eq!(value("1 == 2 ? inconclusive('one CPU') : true"), Ok(true.into()));
     }
 
     #[test]

@@ -49,6 +49,10 @@ pub struct BootOptions {
     pub init: PathBuf,
     /// Bytes handed to that program.
     pub job: Vec<u8>,
+    /// Programs that it runs: they go into /usr/sbin, wherever they are here.
+    pub tools: Vec<PathBuf>,
+    /// Modules to load besides [`WANTED`].
+    pub modules: Vec<&'static str>,
 }
 
 impl BootOptions {
@@ -65,6 +69,8 @@ impl BootOptions {
             silence_limit: five_minutes,
             init,
             job,
+            tools: Vec::new(),
+            modules: Vec::new(),
         }
     }
 }
@@ -173,14 +179,15 @@ fn pack(image: &KernelImage, options: &BootOptions) -> Result<Vec<u8>, MachineEr
     archive.device("dev/null", (1, 3));
     archive.device(wire::RESULT_PORT, wire::RESULT_PORT_NUMBER);
     archive.file(wire::JOB, 0o444, &options.job);
-    for (index, module) in image.modules.load_order(&WANTED)?.iter().enumerate() {
+    let wanted: Vec<&str> = WANTED.iter().chain(&options.modules).copied().collect();
+    for (index, module) in image.modules.load_order(&wanted)?.iter().enumerate() {
         archive.file(
             &format!("{}/{index:02}-{}.ko", wire::MODULES, module.name),
             0o444,
             &module.bytes,
         );
     }
-    program::pack(&options.init, &mut archive)?;
+    program::pack(&options.init, &options.tools, &mut archive)?;
     Ok(archive.finish())
 }
 

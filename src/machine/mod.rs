@@ -15,7 +15,7 @@ pub mod image;
 pub mod initramfs;
 pub mod kernels;
 pub mod modules;
-mod program;
+pub mod program;
 pub mod qemu;
 mod running;
 mod unpack;

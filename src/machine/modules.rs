@@ -14,6 +14,22 @@ use super::unpack;
 
 /// What the labs and the observers use. Those that a kernel lacks or has built in are passed over.
 pub const WANTED: [&str; 5] = ["ipv6", "af_packet", "veth", "inet_diag", "tcp_diag"];
+/// What a router's address translation needs besides: nftables' own part, `nft_chain_nat` (its ancestors of 3.13 to 5.0 are
+/// one for each address family), and the expressions of its rules. Without them loaded the kernel asks for modprobe, which
+/// a guest does not have.
+pub const FOR_NAT: [&str; 8] = [
+    "nf_conntrack",
+    "nf_tables",
+    "nf_tables_ipv4",
+    "nf_tables_ipv6",
+    "nft_chain_nat",
+    "nft_chain_nat_ipv4",
+    "nft_chain_nat_ipv6",
+    "nft_nat",
+];
+
+/// Where modules of the network lie, and what they depend on: nf_conntrack and nf_tables of 4.x to 6.x on libcrc32c.
+const PLACES: [&str; 3] = ["kernel/net", "kernel/drivers/net", "kernel/lib"];
 
 /// A module, ready for init_module(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +58,13 @@ pub enum ModuleError {
 }
 
 impl ModuleSource {
-    /// The network modules under `lib/modules/<release>`.
+    /// The network's modules, and libraries, under `lib/modules/<release>`.
     ///
     /// # Errors
     /// A directory there cannot be read.
     pub fn in_directory(modules: &Path) -> io::Result<Self> {
         let mut source = Self::default();
-        let mut pending = vec![modules.join("kernel/net"), modules.join("kernel/drivers/net")];
+        let mut pending: Vec<PathBuf> = PLACES.iter().map(|place| modules.join(place)).collect();
         pending.retain(|directory| directory.is_dir());
         while let Some(directory) = pending.pop() {
             for entry in fs::read_dir(directory)? {
@@ -63,10 +79,10 @@ impl ModuleSource {
         Ok(source)
     }
 
-    /// Whether a file of a package is a module that may be needed: one of the network's.
+    /// Whether a file of a package is a module that may be needed: one of the network's, or a library.
     pub(super) fn takes(path: &Path) -> bool {
         let text = path.to_string_lossy();
-        (text.contains("/kernel/net/") || text.contains("/kernel/drivers/net/")) && module_name(path).is_some()
+        PLACES.iter().any(|place| text.contains(&format!("/{place}/"))) && module_name(path).is_some()
     }
 
     pub(super) fn insert(&mut self, path: &Path, packed: Vec<u8>) {
@@ -217,12 +233,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_networks_modules_are_taken_from_a_package() {
+    fn only_the_networks_modules_and_libraries_are_taken_from_a_package() {
         assert!(ModuleSource::takes(Path::new(
             "./lib/modules/6.1/kernel/net/ipv4/tcp_diag.ko.xz"
         )));
         assert!(ModuleSource::takes(Path::new(
             "./usr/lib/modules/6.1/kernel/drivers/net/veth.ko"
+        )));
+        assert!(ModuleSource::takes(Path::new(
+            "./lib/modules/6.1/kernel/lib/libcrc32c.ko"
         )));
         assert!(!ModuleSource::takes(Path::new(
             "./lib/modules/6.1/kernel/fs/ext4/ext4.ko"

@@ -1,9 +1,11 @@
-//! Packs a program into the guest: without its symbols, and with the libraries it was linked to, if any.
+//! Packs programs into the guest: without their symbols, and with the libraries they were linked to, if any.
 //!
 //! A static program needs nothing. One that is linked dynamically asks for a loader (PT_INTERP); that loader lists what
 //! it would map (`--list`, glibc and musl alike), and those files go to the same paths in the guest.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,17 @@ use std::process::Command;
 
 use super::elf::{Elf, X86_64};
 use super::initramfs::Initramfs;
+
+/// Users' paths lack the directories of administrators' programs.
+const PLACES: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// The file of a program of this machine, if it is there: what a guest's program runs, the guest must be given.
+#[must_use]
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let places = env::split_paths(&path).chain(PLACES.map(PathBuf::from));
+    places.map(|place| place.join(name)).find(|program| program.is_file())
+}
 
 /// Why a program cannot be the guest's first.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +38,24 @@ pub enum ProgramError {
     Libraries { path: PathBuf, loader: String, why: String },
 }
 
-/// Adds the program as `/init`, and its libraries.
-pub(super) fn pack(program: &Path, archive: &mut Initramfs) -> Result<(), ProgramError> {
+/// Adds the program as `/init`, the tools to `/usr/sbin`, and the libraries of all of them once.
+pub(super) fn pack(program: &Path, tools: &[PathBuf], archive: &mut Initramfs) -> Result<(), ProgramError> {
+    let mut packed = BTreeSet::new();
+    with_libraries(program, "init", &mut packed, archive)?;
+    for tool in tools {
+        let name = tool.file_name().unwrap_or_default().to_string_lossy();
+        with_libraries(tool, &format!("usr/sbin/{name}"), &mut packed, archive)?;
+    }
+    Ok(())
+}
+
+/// Adds one program; `packed` are the libraries that are in the archive.
+fn with_libraries(
+    program: &Path,
+    place: &str,
+    packed: &mut BTreeSet<String>,
+    archive: &mut Initramfs,
+) -> Result<(), ProgramError> {
     let bytes = read(program)?;
     let not_a_program = || ProgramError::NotAProgram {
         path: program.to_owned(),
@@ -36,14 +65,13 @@ pub(super) fn pack(program: &Path, archive: &mut Initramfs) -> Result<(), Progra
         .ok_or_else(not_a_program)?;
     if let Some(loader) = elf.interpreter() {
         for library in libraries(program, loader)? {
-            archive.file(
-                library.trim_start_matches('/'),
-                0o755,
-                &without_symbols(&read(Path::new(&library))?),
-            );
+            let content = without_symbols(&read(Path::new(&library))?);
+            if packed.insert(library.clone()) {
+                archive.file(library.trim_start_matches('/'), 0o755, &content);
+            }
         }
     }
-    archive.file("init", 0o755, &without_symbols(&bytes));
+    archive.file(place, 0o755, &without_symbols(&bytes));
     Ok(())
 }
 
@@ -124,22 +152,28 @@ mod tests {
     fn this_test_is_packed_with_its_loader_and_without_its_symbols() {
         let program = std::env::current_exe().unwrap();
         let mut archive = Initramfs::default();
-        pack(&program, &mut archive).unwrap();
+        pack(&program, std::slice::from_ref(&program), &mut archive).unwrap();
         let files = read_archive(&archive.finish());
         let init = files.iter().find(|file| file.path == "init").unwrap();
         assert!(init.content.len() < fs::metadata(&program).unwrap().len() as usize);
         let bytes = fs::read(&program).unwrap();
         if let Some(loader) = Elf::parse(&bytes).unwrap().interpreter() {
-            assert!(
-                files.iter().any(|file| file.path == loader.trim_start_matches('/')),
-                "{loader} is missing"
-            );
+            let loaders = files.iter().filter(|file| file.path == loader.trim_start_matches('/'));
+            assert_eq!(loaders.count(), 1, "{loader} is there for both, once");
         }
+        let tool = files.iter().find(|file| file.path.starts_with("usr/sbin/")).unwrap();
+        assert_eq!(tool.content, init.content);
+    }
+
+    #[test]
+    fn a_program_is_found_on_the_path_and_one_that_is_nowhere_is_not() {
+        assert!(find("sh").is_some_and(|program| program.ends_with("sh")));
+        assert_eq!(find("no-such-program-anywhere"), None);
     }
 
     #[test]
     fn what_is_no_program_is_refused() {
-        let error = pack(Path::new("/proc/version"), &mut Initramfs::default())
+        let error = pack(Path::new("/proc/version"), &[], &mut Initramfs::default())
             .unwrap_err()
             .to_string();
         assert!(error.contains("expected a program for x86-64"), "{error}");

@@ -6,7 +6,10 @@ use super::style::Style;
 use super::table::{aligned, wrapped};
 use super::verify::{Row, by_scenario, summary, with_sources};
 use super::{expectation, markdown, plain};
-use crate::record::schema::{Clock, Record, Status};
+use crate::record::schema::{ClaimStatus, Clock, Record, Status};
+
+/// What stands for a claim that was not put to a kernel.
+const NO_RECORD: &str = "no record";
 
 /// Records by kernel, oldest first, and by address family where there are several.
 pub(super) fn by_kernel(records: &[Record]) -> Vec<(String, Vec<Record>)> {
@@ -139,7 +142,7 @@ pub(super) fn terminal(records: &[Record], style: Style) -> String {
 /// `holds`; `refuted !` where an expectation of the kernel is unmet.
 fn verdict(row: Option<&Row>, style: Style) -> String {
     let Some(row) = row else {
-        return "–".to_owned();
+        return NO_RECORD.to_owned();
     };
     let mark = if row.expectation == Status::Unmet { " !" } else { "" };
     format!("{}{mark}", row.verdict(style))
@@ -286,17 +289,31 @@ pub(super) fn page(records: &[Record]) -> String {
     };
     let mut text = markdown::row(headings.chain(kernels.iter().map(column)));
     text.push_str(&markdown::row(vec!["---".to_owned(); kernels.len() + 2]));
-    let mut scaled = BTreeMap::new();
+    let (mut scaled, mut counted) = (BTreeMap::new(), BTreeSet::new());
     for claim in claims(&kernels, records) {
-        let cell = |row: &Option<Row>| row.as_ref().map_or_else(|| "–".to_owned(), cell);
+        let cell = |row: &Option<Row>| row.as_ref().map_or_else(|| NO_RECORD.to_owned(), cell);
         let cells = claim.rows.iter().map(cell);
         text.push_str(&markdown::row(
             [claim.id.clone(), claim.sources.clone()].into_iter().chain(cells),
         ));
-        let own = records.iter().filter(|record| super::matrix::id(record) == claim.id);
-        if let Some(record) = own.into_iter().find(|record| record.scenario["scaled"].is_object()) {
-            scaled.insert(claim.id, plain(&record.scenario["scaled"]));
+        for record in records.iter().filter(|record| super::matrix::id(record) == claim.id) {
+            if record.scenario["scaled"].is_object() {
+                scaled
+                    .entry(claim.id.clone())
+                    .or_insert_with(|| plain(&record.scenario["scaled"]));
+            }
+            if record.scenario["real_time"] == true && record.environment.clock == Clock::Virtual {
+                counted.insert(format!("`{}`", claim.id));
+            }
         }
+    }
+    if !counted.is_empty() {
+        let ids: Vec<String> = counted.into_iter().collect();
+        text.push_str(&format!(
+            "\nRun in virtual time, in which a µs of latency or CPU is a thousand instructions and says nothing of how long they \
+             take: {}.\n",
+            ids.join(", ")
+        ));
     }
     if !scaled.is_empty() {
         let of = |(id, keys): (String, String)| format!("`{id}` {keys}");
@@ -315,9 +332,14 @@ pub(super) fn page(records: &[Record]) -> String {
 fn cell(row: &Row) -> String {
     let name = row.verdict_name();
     let why = row.verdict.as_ref().and_then(|verdict| verdict.reasons.first());
+    let undecided = row
+        .verdict
+        .as_ref()
+        .is_some_and(|verdict| verdict.status == ClaimStatus::Inconclusive);
     let said = match (row.figure(), why) {
-        ("–", Some(why)) => why.as_str(),
-        (figure, _) => figure,
+        ("–", Some(why)) => why.clone(),
+        (figure, Some(why)) if undecided => format!("{why}; {figure}"),
+        (figure, _) => figure.to_owned(),
     };
     let unmet = if row.expectation == Status::Unmet {
         " (expectation unmet)"

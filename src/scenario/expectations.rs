@@ -76,7 +76,8 @@ fn nesting(text: &str) -> usize {
     deepest
 }
 
-fn version_fault(text: &str) -> Option<String> {
+/// Why a text is no range of kernel versions, if it is none.
+pub(super) fn version_fault(text: &str) -> Option<String> {
     let fault = semver::VersionReq::parse(text).err()?;
     let came = quoted(text);
     Some(format!(

@@ -2,6 +2,7 @@
 //!
 //! `spec` is what a file says (parsed, with `step` and `pool`) and the source of its JSON Schema; `tree` keeps each value's
 //! place; `structure` and `meaning` (with the `…_rules`) name everything wrong with it at once; `matrix` spans the cells;
+//! `scaling` has the values for an emulator;
 //! `plan` is what will run (`resolve`d: every default filled in, one trial a matrix cell and repeat); `catalogue` holds the
 //! scenarios shipped; `kernel_range` tells which kernels they are about.
 //! Knows nothing of labs, sockets or records.
@@ -26,6 +27,7 @@ mod property_tests;
 mod protocol_rules;
 mod read;
 mod resolve;
+mod scaling;
 mod seconds;
 mod sequence_rules;
 mod shape;

@@ -13,9 +13,10 @@ use super::matrix::{self, Cell};
 use super::plan::{Plan, TrialPlan};
 use super::problem::{Origin, Problem, Problems, did_you_mean, listed, nearest, quoted, shown};
 use super::resolve::{self, Place};
+use super::scaling::{self, Scaling};
 use super::shape::Shape;
 use super::spec::Topology;
-use super::tree::{Entry, Node, Value};
+use super::tree::{Node, Value};
 use super::{expectations, meaning, structure};
 
 /// A scenario is text by hand; what is larger is no scenario (and /dev/zero has no end).
@@ -47,17 +48,21 @@ pub fn load(
     if problems.is_empty() { Ok(plans) } else { Err(problems) }
 }
 
-/// As [`load`], with the values that each scenario's `[emulated]` gives: for a kernel that an emulator executes. What `sets`
-/// say goes before them.
+/// As [`load`], with the values that each scenario's `[emulated]` gives: for a kernel that an emulator executes, which
+/// `is_in_range` tells the versions of. What `sets` say goes before them.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_emulated(arguments: &[String], sets: &[String]) -> Result<Vec<Plan>, Problems> {
+pub fn load_emulated(
+    arguments: &[String],
+    sets: &[String],
+    is_in_range: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Plan>, Problems> {
     let mut problems = Problems::default();
     let settings = settings(sets, None, None, &mut problems);
     let mut plans = Vec::new();
     for argument in arguments {
-        match find(argument).and_then(|found| scaled_plan(&found, &settings)) {
+        match find(argument).and_then(|found| scaled_plan(&found, &settings, is_in_range)) {
             Ok(plan) => plans.push(plan),
             Err(found) => problems.extend(found.iter().cloned()),
         }
@@ -65,13 +70,15 @@ pub fn load_emulated(arguments: &[String], sets: &[String]) -> Result<Vec<Plan>,
     if problems.is_empty() { Ok(plans) } else { Err(problems) }
 }
 
-fn scaled_plan(found: &Found, settings: &[Setting]) -> Result<Plan, Problems> {
+fn scaled_plan(found: &Found, settings: &[Setting], is_in_range: &dyn Fn(&str) -> bool) -> Result<Plan, Problems> {
     let in_file = |problem: Problem| Problem {
         file: Some(found.file.clone()),
         ..problem
     };
     let root = Node::parse(&found.text).map_err(in_file)?;
-    let scaling = scaling(&root).map_err(in_file)?;
+    let all = scaling::of(&root).map_err(in_file)?;
+    let applies = |scaling: &Scaling| scaling.kernel.as_deref().is_none_or(is_in_range);
+    let scaling: Vec<Setting> = all.into_iter().filter(applies).map(|scaling| scaling.setting).collect();
     let scaled: BTreeMap<String, Json> = scaling
         .iter()
         .map(|setting| (setting.key.to_string(), setting.node.to_json()))
@@ -82,43 +89,6 @@ fn scaled_plan(found: &Found, settings: &[Setting]) -> Result<Plan, Problems> {
         trial.scaled.clone_from(&scaled);
     }
     Ok(plan)
-}
-
-/// Keys of `[emulated]` that no scenario has; their values are checked where they are set.
-fn scaling_problems(shape: &Shape, root: &Node) -> Vec<Problem> {
-    let scaling = match scaling(root) {
-        Ok(scaling) => scaling,
-        Err(problem) => return vec![problem],
-    };
-    let unknown = |setting: &&Setting| shape.at(setting.key.segments()).is_none();
-    let problem = |setting: &Setting| {
-        let name = setting.key.to_string();
-        let leaves = shape.leaves();
-        let meant = did_you_mean(nearest(&name, leaves.iter().map(String::as_str)));
-        let message = format!("{} is no key of a scenario{meant}", quoted(&name));
-        Problem::new(&setting.node.origin, format!("emulated.{}", shown(&name)), message)
-    };
-    scaling.iter().filter(unknown).map(problem).collect()
-}
-
-/// The file's `[emulated]` as settings.
-fn scaling(root: &Node) -> Result<Vec<Setting>, Problem> {
-    let entries = root.child("emulated").map(Node::entries).unwrap_or_default();
-    let setting = |entry: &Entry| {
-        let place = format!("emulated.{}", shown(&entry.key));
-        let key = Key::parse(&entry.key).map_err(|fault| {
-            Problem::new(
-                &entry.origin,
-                place,
-                format!("{} is no key: {fault}", quoted(&entry.key)),
-            )
-        })?;
-        Ok(Setting {
-            key,
-            node: entry.node.clone(),
-        })
-    };
-    entries.iter().map(setting).collect()
 }
 
 /// Checks and resolves a scenario's text; `file` is how problems name it.
@@ -159,10 +129,10 @@ pub fn from_text_with(
 }
 
 /// A key that the command line, or `[emulated]`, sets.
-#[derive(Clone)]
-struct Setting {
-    key: Key,
-    node: Node,
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    pub(super) key: Key,
+    pub(super) node: Node,
 }
 
 fn settings(
@@ -281,7 +251,7 @@ fn plan(found: &Found, settings: &[Setting]) -> Result<Plan, Problems> {
     let cells = matrix::cells(&axes, repeats as usize, &root, &mut problems);
     let documents: Vec<Node> = cells.iter().map(|cell| with_cell(&root, cell)).collect();
     problems.extend(expectations::check(&root));
-    problems.extend(scaling_problems(&shape, &root));
+    problems.extend(scaling::check(&shape, &root));
     problems.extend(cell_problems(&shape, &cells, &documents));
     if !problems.is_empty() {
         let mut all = Problems::default();

@@ -82,7 +82,8 @@ pub struct Scenario {
     #[serde(default)]
     pub matrix: BTreeMap<String, Vec<serde_json::Value>>,
     /// Any key of this file, dotted (`matrix.\"KEY\"` for an axis), with the value that `linger verify --kernel` gives it
-    /// where an emulator executes the kernel, some twenty times slower than a processor.
+    /// where an emulator executes the kernel, some twenty times slower than a processor; { kernel = RANGE, value = VALUE }
+    /// gives it to kernels of some versions only.
     #[serde(default)]
     pub emulated: BTreeMap<String, serde_json::Value>,
     /// What must hold for the verdict `met`.

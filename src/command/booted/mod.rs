@@ -17,11 +17,13 @@ use self::hearing::Hearing;
 use super::guest::Job;
 use super::progress::Telling;
 use linger::lab::Unavailable;
+use linger::machine::modules::FOR_NAT;
 use linger::machine::qemu::Qemu;
-use linger::machine::{self, Acceleration, BootOptions, Clock, KernelImage, MachineError, image};
+use linger::machine::{self, Acceleration, BootOptions, Clock, KernelImage, MachineError, image, program};
 use linger::record::schema::{self, Record};
 use linger::report::Live;
 use linger::scenario::plan::{Plan, TrialPlan};
+use linger::scenario::spec::Topology;
 use linger::trial::{self, Event, Tuning};
 
 /// What `--kernel` calls the kernel that runs here.
@@ -267,6 +269,11 @@ impl Booted {
         };
         if let Some(memory_mib) = self.machinery.memory_mib {
             options.memory_mib = memory_mib;
+        }
+        if trials.iter().any(|trial| trial.lab.topology == Topology::Nat) {
+            // Where nft is not here either, the trial says so.
+            options.tools.extend(program::find("nft"));
+            options.modules.extend(FOR_NAT);
         }
         let finished = machine::run(image, &options, stop, &mut |line| hearing.line(line));
         if let Ok(machine::Finished { console, .. }) | Err(MachineError::Guest { console, .. }) = &finished {

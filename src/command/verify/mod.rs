@@ -26,6 +26,7 @@ use linger::machine::Clock;
 use linger::record::schema::Record;
 use linger::record::store::{self, Store};
 use linger::report::{self, Style};
+use linger::scenario::kernel_range::is_in_range;
 use linger::scenario::plan::{Plan, TrialPlan};
 use linger::scenario::{self, catalogue};
 use linger::trial::Tuning;
@@ -115,8 +116,18 @@ fn inside(
     if booted.is_empty() {
         return Ok(());
     }
-    let venue = if options.full { Venue::Real } else { Venue::Emulated };
-    let (full, scaled) = (chosen(options, lanes, Venue::Real)?, chosen(options, lanes, venue)?);
+    let full = chosen(options, lanes, Venue::Real)?;
+    // What an emulator is spared depends on the kernel.
+    let scaled = |(_, kernel): &(usize, &Booted)| {
+        let release = kernel.release();
+        let venue = if options.full {
+            Venue::Real
+        } else {
+            Venue::Emulated(&release)
+        };
+        chosen(options, lanes, venue)
+    };
+    let scaled: Vec<Vec<Plan>> = booted.iter().map(scaled).collect::<Result<_>>()?;
     let measures_time = full.iter().flat_map(|plan| &plan.trials).any(|trial| trial.real_time);
     let has_kvm = match options.clock {
         GuestClock::Auto => measures_time && Booted::has_kvm(),
@@ -125,10 +136,11 @@ fn inside(
     };
     let guests: Vec<Guest<'_>> = booted
         .into_iter()
-        .map(|(place, kernel)| Guest {
+        .zip(&scaled)
+        .map(|((place, kernel), scaled)| Guest {
             kernel,
             place,
-            batches: batches(options.clock, has_kvm, &full, &scaled),
+            batches: batches(options.clock, has_kvm, &full, scaled),
         })
         .collect();
     let trials: usize = guests[0].batches.iter().map(|batch| batch.trials.len()).sum();
@@ -206,13 +218,14 @@ fn lanes(options: &Verify) -> Lanes {
 
 /// Whether scenarios are taken as they are, or as they say for kernels that an emulator executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Venue {
+enum Venue<'a> {
     Real,
-    Emulated,
+    /// The kernel's release; where it does not tell a version, what is for some versions is for it too.
+    Emulated(&'a str),
 }
 
 /// The scenarios asked for, or all that have a claim to judge.
-fn chosen(options: &Verify, lanes: Lanes, venue: Venue) -> Result<Vec<Plan>> {
+fn chosen(options: &Verify, lanes: Lanes, venue: Venue<'_>) -> Result<Vec<Plan>> {
     let ids: Vec<String> = if options.ids.is_empty() {
         catalogue::ids().into_iter().map(str::to_owned).collect()
     } else {
@@ -220,7 +233,10 @@ fn chosen(options: &Verify, lanes: Lanes, venue: Venue) -> Result<Vec<Plan>> {
     };
     let mut plans = match venue {
         Venue::Real => scenario::load(&ids, &options.set, None, None)?,
-        Venue::Emulated => scenario::load_emulated(&ids, &options.set)?,
+        Venue::Emulated(release) => {
+            let is_in_range = |range: &str| is_in_range(release, range).unwrap_or(true);
+            scenario::load_emulated(&ids, &options.set, &is_in_range)?
+        }
     };
     if let Some(plan) = plans.iter().find(|plan| !plan.kernels().is_empty()) {
         let message = format!("{} names its kernels itself: it is for linger run", plan.id);
