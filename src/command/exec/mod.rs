@@ -76,6 +76,8 @@ impl Session<'_> {
                 break;
             }
         }
+        // The program's last line may have no end.
+        tell("");
         tell(run::screen(&records, Style::of(&io::stderr())).trim_end());
         tell_path(store.as_ref());
         let codes: Vec<u8> = records.iter().map(|record| self.code(record)).collect();
