@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::record::schema::Record;
 
-/// outcomes.connected ÷ rates.client_cpu_seconds: how much client a connection costs, whatever the rate offered.
+/// outcomes.connected ÷ (rates.client_cpu_seconds less load.spun_seconds): how much client a connection costs, whatever the
+/// rate offered and the pacing.
 pub const CONNECTIONS_PER_CPU_SECOND: &str = "rates.connections_per_client_cpu_second";
 
 /// connect() calls of a foreign program that came to no connection: the sum of connects.failed, and connects.failed_later.
@@ -165,8 +166,9 @@ pub fn is_of_the_machine(metric: &str) -> bool {
 pub fn number(record: &Value, path: &str) -> Option<f64> {
     if path == CONNECTIONS_PER_CPU_SECOND {
         let connected = number(record, "outcomes.connected")?;
-        let seconds = number(record, "rates.client_cpu_seconds").filter(|seconds| *seconds > 0.0)?;
-        return Some(connected / seconds);
+        let spun = number(record, "load.spun_seconds").unwrap_or(0.0);
+        let seconds = number(record, "rates.client_cpu_seconds")? - spun;
+        return (seconds > 0.0).then(|| connected / seconds);
     }
     if path == CONNECTS_FAILED {
         return connects_failed(record, None);
