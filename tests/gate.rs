@@ -118,7 +118,7 @@ fn a_pool_that_says_quit_says_it_on_each_connection_and_both_books_agree() {
 const WORSE: [&str; 1] = ["pool.on_return=close"];
 const GATE: [&str; 4] = [
     "--fail-if",
-    "pool.churn_ratio > 1.10",
+    "pool.churn_ratio > 2",
     "--fail-if",
     "new: pool.requests.failed_total > 0",
 ];
@@ -164,7 +164,7 @@ fn a_pool_made_worse_on_purpose_fails_the_gate_and_the_same_one_passes_it() {
     assert_eq!(ended_well.unwrap()["verdict"], "changed", "{ended_well:#?}");
 
     let markdown = shown(&compare(directory, &[&gate[..], &["--format", "markdown"]].concat()));
-    assert!(markdown.contains("| pool.churn\\_ratio \\> 1.10 |"), "{markdown}");
+    assert!(markdown.contains("| pool.churn\\_ratio \\> 2 |"), "{markdown}");
     let junit = shown(&compare(directory, &[&gate[..], &["--format", "junit"]].concat()));
     assert!(junit.contains("failures=\"1\""), "{junit}");
 

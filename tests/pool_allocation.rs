@@ -77,8 +77,12 @@ fn ten_thousand_requests_allocate_no_more_than_a_thousand_with_a_pool_and_withou
         in_fresh_namespace(move || {
             allocations(way, 1_000);
             let (few, many) = (allocations(way, 1_000), allocations(way, 10_000));
-            // Doublings of lists whose length depends on how far one end lags behind, not allocations of a request.
-            assert!(many <= few + 64, "{way:?}: {few} for 1,000 requests, {many} for 10,000");
+            // Buffers of connections that are open at once, and doublings of lists: as many as one end lags behind. Allocations
+            // of a request would be 9,000 at the least.
+            assert!(
+                many <= few + 512,
+                "{way:?}: {few} for 1,000 requests, {many} for 10,000"
+            );
         });
     }
 }

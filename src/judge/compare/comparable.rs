@@ -130,6 +130,9 @@ const NOT_THE_QUESTION: [&str; 15] = [
 
 const ABSENT: &str = "absent";
 
+/// Nanoseconds that a clock may step by and be as good as any.
+const FINE_STEP: u64 = 1_000;
+
 /// The command that `linger exec` ran: base's and new's may differ, but each side's is one.
 const COMMAND: &str = "exec.command";
 
@@ -245,7 +248,8 @@ fn facts_of(records: &[&Record]) -> BTreeMap<String, BTreeSet<String>> {
     };
     for record in records {
         add("linger.version".into(), record.linger.version.clone());
-        if let Ok(environment) = serde_json::to_value(&record.environment) {
+        if let Ok(mut environment) = serde_json::to_value(&record.environment) {
+            forget_fine_clocks(&mut environment);
             leaves(&environment, "environment", &mut add);
         }
         if let Some(exec) = &record.exec {
@@ -258,6 +262,15 @@ fn facts_of(records: &[&Record]) -> BTreeMap<String, BTreeSet<String>> {
         }
     }
     facts
+}
+
+/// A step measured anew by each record differs by nanoseconds, and a record made before steps were has none: only a clock
+/// that ticks makes a difference.
+fn forget_fine_clocks(environment: &mut Value) {
+    let step = environment.get("clock_step_ns").and_then(Value::as_u64).unwrap_or(0);
+    if let Some(environment) = environment.as_object_mut().filter(|_| step <= FINE_STEP) {
+        environment.retain(|key, _| !["clock_step_ns", "clock_source"].contains(&key.as_str()));
+    }
 }
 
 fn leaves(value: &Value, path: &str, add: &mut impl FnMut(String, String)) {
