@@ -101,6 +101,18 @@ impl Work {
             && (self.close.closer, self.close.mode) == (Closer::Client, CloseMode::Abortive)
     }
 
+    /// What a connection does once all is said.
+    fn then(&self) -> Then {
+        let close = &self.close;
+        if close.closer == Closer::Server && close.mode != CloseMode::QuitWait {
+            Then::Await
+        } else if self.load.hold.is_zero() {
+            Then::Part
+        } else {
+            Then::Hold
+        }
+    }
+
     /// Whether it has what every engine needs.
     fn check(&self) -> Result<(), EngineError> {
         if self.destinations.is_empty() {
@@ -111,6 +123,17 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// See [`Work::then`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// It waits for the server to close.
+    Await,
+    /// It is held open for a time, and then closes, or says the protocol's quit.
+    Hold,
+    /// It closes, or says the protocol's quit.
+    Part,
 }
 
 /// A way to make connections: the only part of the load that calls the kernel.

@@ -204,6 +204,24 @@ impl ServerSession {
     }
 }
 
+/// For tests: all replies of a server of its own to a whole stream, with values of three bytes; its requests and its end.
+#[cfg(test)]
+pub(super) fn served(kind: Kind, connection: u64, input: &str) -> (String, u32, Option<End>) {
+    let settings = Settings {
+        response_bytes: 3,
+        ..Settings::default()
+    };
+    let mut session = ServerSession::new(kind, Arc::new(settings), connection);
+    let (mut out, mut left, mut end) = (Vec::new(), input.as_bytes(), None);
+    while !left.is_empty() && end.is_none() {
+        let step = session.receive(left, &mut out);
+        assert!(step.consumed > 0 || step.end.is_some(), "incomplete: {input:?}");
+        left = &left[step.consumed..];
+        end = step.end;
+    }
+    (String::from_utf8(out).unwrap(), session.requests(), end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

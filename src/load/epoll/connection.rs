@@ -13,7 +13,7 @@ use crate::load::pairs::Pair;
 use crate::load::poller::Interest;
 use crate::load::source::{Sources, cause, local_port};
 use crate::load::stream::{self, Transfer, errno};
-use crate::load::{Clock, Exchange, Failure, Measured, PIECE, Work};
+use crate::load::{Clock, Exchange, Failure, Measured, PIECE, Then, Work};
 use crate::protocol::MAX_MESSAGE;
 use crate::record::tally::{Cause, Phase};
 use crate::tcp::options::disconnect;
@@ -253,16 +253,16 @@ impl Connection {
             self.state = State::Sending;
             return Step::Next;
         }
-        let close = &client.work.close;
-        if close.closer == Closer::Server && close.mode != CloseMode::QuitWait {
-            return self.await_peer(State::AwaitingClose);
-        }
-        if client.work.load.hold.is_zero() {
-            self.state = State::Closing;
-            Step::Next
-        } else {
-            self.state = State::Held;
-            Step::Wait
+        match client.work.then() {
+            Then::Await => self.await_peer(State::AwaitingClose),
+            Then::Part => {
+                self.state = State::Closing;
+                Step::Next
+            }
+            Then::Hold => {
+                self.state = State::Held;
+                Step::Wait
+            }
         }
     }
 

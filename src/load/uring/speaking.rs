@@ -6,10 +6,11 @@
 use super::Loop;
 use super::connection::{Chain, Connection, State, closing};
 use super::ring::Step;
+use crate::load::Then;
 use crate::load::conversation::{Conversation, Turn};
 use crate::load::measured::Ending;
 use crate::record::tally::{Cause, Phase};
-use crate::tcp::{CloseMode, Closer};
+use crate::tcp::CloseMode;
 
 impl Loop<'_> {
     /// The chain that begins an attempt: with the first request, where the server does not speak first.
@@ -149,21 +150,20 @@ impl Loop<'_> {
 
     /// Makes the next request, or goes on to what follows the last response.
     fn next_request(&mut self, slot: usize, connection: &mut Connection) {
-        let close = &self.work.close;
         if connection.requests_left > 0 {
             connection.requests_left -= 1;
             connection.state = State::Speaking;
             if let Some(conversation) = &mut self.spoken[slot] {
                 // HTTP's quit is in the last request.
-                conversation.request(connection.requests_left == 0 && close.mode.says_quit());
+                conversation.request(connection.requests_left == 0 && self.work.close.mode.says_quit());
                 self.measured.said.requests += 1;
             }
-        } else if close.closer == Closer::Server && close.mode != CloseMode::QuitWait {
-            connection.state = State::Awaiting;
-        } else if self.work.load.hold.is_zero() {
-            self.part(slot, connection);
-        } else {
-            connection.state = State::Held;
+            return;
+        }
+        match self.work.then() {
+            Then::Await => connection.state = State::Awaiting,
+            Then::Part => self.part(slot, connection),
+            Then::Hold => connection.state = State::Held,
         }
     }
 

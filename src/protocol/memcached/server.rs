@@ -216,24 +216,13 @@ fn malformed(reply: &[u8], reason: &'static str, out: &mut Vec<u8>) -> Step {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::super::server::served;
     use super::super::super::{Kind, ServerSession, Settings};
     use super::*;
 
     /// Replies and steps of a whole stream.
     fn serve(input: &str) -> (String, u32, Option<End>) {
-        let settings = Settings {
-            response_bytes: 3,
-            ..Settings::default()
-        };
-        let mut session = ServerSession::new(Kind::Memcached, Arc::new(settings), 1);
-        let (mut out, mut left, mut end) = (Vec::new(), input.as_bytes(), None);
-        while !left.is_empty() && end.is_none() {
-            let step = session.receive(left, &mut out);
-            assert!(step.consumed > 0 || step.end.is_some(), "incomplete: {input:?}");
-            left = &left[step.consumed..];
-            end = step.end;
-        }
-        (String::from_utf8(out).unwrap(), session.requests(), end)
+        served(Kind::Memcached, 1, input)
     }
 
     #[test]
